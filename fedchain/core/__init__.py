@@ -1,0 +1,1 @@
+"""Pure rules: no clock, network, disk or environment."""
