@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+
+import {Content, IFederationLedger, Kind, Meaning, Roles, SignedUpdate} from "./IFederationLedger.sol";
+
+/**
+ * @title The audit trail of one federation
+ * @dev See {IFederationLedger}. There is no proxy and no owner: new rules are a new contract that names this one as
+ * its predecessor. Records cost no fresh storage slot: all state is one slot for the head, one for the two
+ * counters, and one for each member.
+ */
+contract FederationLedger is IFederationLedger, EIP712 {
+    struct Member {
+        uint32 roles;
+        uint64 nonce;
+    }
+
+    bytes32 private constant SIGNED_UPDATE =
+        keccak256(
+            "SignedUpdate(address site,uint64 base,uint64 samples,bytes32 digest,uint64 size,uint64 nonce,uint64 deadline)"
+        );
+
+    address private immutable _predecessor;
+    bytes32 private immutable _predecessorHead;
+
+    bytes32 private _head;
+    uint64 private _versions;
+    uint32 private _governors;
+    mapping(address account => Member) private _members;
+
+    modifier onlyRole(uint32 needed) {
+        _checkRole(msg.sender, _members[msg.sender].roles, needed);
+        _;
+    }
+
+    /**
+     * @dev Starts the head and appends record 0, the first governor. Reverts with {NoGovernor}.
+     * @param governor The first governor.
+     * @param predecessor_ The contract that this one goes on from; zero when it is the first.
+     * @param predecessorHead The predecessor's last head.
+     */
+    constructor(address governor, address predecessor_, bytes32 predecessorHead) EIP712("fedchain", "1") {
+        require(governor != address(0), NoGovernor());
+        _predecessor = predecessor_;
+        _predecessorHead = predecessorHead;
+        _head = keccak256(abi.encode(block.chainid, address(this), predecessor_, predecessorHead));
+        _setMember(governor, governor, Roles.GOVERNOR, Content(0, 0));
+    }
+
+    /// @inheritdoc IFederationLedger
+    function setPolicy(Content calldata policy) external onlyRole(Roles.GOVERNOR) {
+        _head = keccak256(abi.encode(_head, Kind.PolicySet, msg.sender, block.timestamp, policy));
+        emit PolicySet(msg.sender, policy);
+    }
+
+    /// @inheritdoc IFederationLedger
+    function setMember(address account, uint32 roles, Content calldata profile) external onlyRole(Roles.GOVERNOR) {
+        _setMember(msg.sender, account, roles, profile);
+    }
+
+    /// @inheritdoc IFederationLedger
+    function submitUpdate(uint64 base, uint64 samples, Content calldata content) external onlyRole(Roles.TRAINER) {
+        _head = _submit(_head, _versions, msg.sender, base, samples, content);
+    }
+
+    /// @inheritdoc IFederationLedger
+    function submitUpdates(SignedUpdate[] calldata updates) external {
+        require(updates.length != 0, NoUpdates());
+        bytes32 head_ = _head;
+        uint64 versions_ = _versions;
+        for (uint256 i = 0; i < updates.length; ++i) {
+            SignedUpdate calldata update = updates[i];
+            _useSignature(update);
+            head_ = _submit(head_, versions_, update.site, update.base, update.samples, update.content);
+        }
+        _head = head_;
+    }
+
+    /// @inheritdoc IFederationLedger
+    function closeBuffer() external onlyRole(Roles.ALL) {
+        _head = keccak256(abi.encode(_head, Kind.BufferClosed, msg.sender, block.timestamp));
+        emit BufferClosed(msg.sender);
+    }
+
+    /// @inheritdoc IFederationLedger
+    function publishModel(
+        uint64 version,
+        uint64 through,
+        Content calldata model,
+        Content calldata manifest
+    ) external onlyRole(Roles.AGGREGATOR) {
+        require(version == _versions, WrongVersion(version, _versions));
+        _versions = version + 1;
+        _head = keccak256(
+            abi.encode(_head, Kind.ModelPublished, msg.sender, block.timestamp, version, through, model, manifest)
+        );
+        emit ModelPublished(msg.sender, version, through, model, manifest);
+    }
+
+    /// @inheritdoc IFederationLedger
+    function reportEvaluation(
+        uint64 version,
+        Content calldata report
+    ) external onlyRole(Roles.TRAINER | Roles.AUDITOR) {
+        _checkPublished(version);
+        _head = keccak256(
+            abi.encode(_head, Kind.EvaluationReported, msg.sender, block.timestamp, version, report)
+        );
+        emit EvaluationReported(msg.sender, version, report);
+    }
+
+    /// @inheritdoc IFederationLedger
+    function attest(
+        uint64 version,
+        Meaning meaning,
+        Content calldata evidence
+    ) external onlyRole(Roles.TRAINER | Roles.AUDITOR) {
+        _checkPublished(version);
+        require(meaning != Meaning.None, NoMeaning());
+        _head = keccak256(
+            abi.encode(_head, Kind.Attested, msg.sender, block.timestamp, version, meaning, evidence)
+        );
+        emit Attested(msg.sender, version, meaning, evidence);
+    }
+
+    /// @inheritdoc IFederationLedger
+    function eraseContent(uint64 seq, uint16 reason) external onlyRole(Roles.ALL) {
+        _head = keccak256(abi.encode(_head, Kind.ContentErased, msg.sender, block.timestamp, seq, reason));
+        emit ContentErased(msg.sender, seq, reason);
+    }
+
+    /// @inheritdoc IFederationLedger
+    function head() external view returns (bytes32) {
+        return _head;
+    }
+
+    /// @inheritdoc IFederationLedger
+    function versions() external view returns (uint64) {
+        return _versions;
+    }
+
+    /// @inheritdoc IFederationLedger
+    function member(address account) external view returns (uint32 roles, uint64 nonce) {
+        Member storage member_ = _members[account];
+        return (member_.roles, member_.nonce);
+    }
+
+    /// @inheritdoc IFederationLedger
+    function predecessor() external view returns (address ledger, bytes32 lastHead) {
+        return (_predecessor, _predecessorHead);
+    }
+
+    /// @dev Sets a member's roles, counting governors. The nonce beside them stays.
+    function _setMember(address actor, address account, uint32 roles, Content memory profile) private {
+        require(roles & ~Roles.ALL == 0, UnknownRoles(roles));
+        Member storage member_ = _members[account];
+        bool governed = member_.roles & Roles.GOVERNOR != 0;
+        bool governs = roles & Roles.GOVERNOR != 0;
+        if (governs && !governed) {
+            _governors += 1;
+        } else if (governed && !governs) {
+            require(_governors > 1, LastGovernor(account));
+            _governors -= 1;
+        }
+        member_.roles = roles;
+        _head = keccak256(abi.encode(_head, Kind.MemberSet, actor, block.timestamp, account, roles, profile));
+        emit MemberSet(actor, account, roles, profile);
+    }
+
+    /// @dev Checks that a site signed this update now, as its next one, and spends its nonce.
+    function _useSignature(SignedUpdate calldata update) private {
+        address site = update.site;
+        bytes32 digest = _hashTypedDataV4(
+            keccak256(
+                abi.encode(
+                    SIGNED_UPDATE,
+                    site,
+                    update.base,
+                    update.samples,
+                    update.content, // a static struct: its two words in place
+                    update.nonce,
+                    update.deadline
+                )
+            )
+        );
+        (address signer, ECDSA.RecoverError failure, ) = ECDSA.tryRecoverCalldata(digest, update.signature);
+        require(failure == ECDSA.RecoverError.NoError && signer == site, BadSignature(site));
+
+        Member memory member_ = _members[site];
+        _checkRole(site, member_.roles, Roles.TRAINER);
+        require(update.nonce == member_.nonce, WrongNonce(site, update.nonce, member_.nonce));
+        require(block.timestamp <= update.deadline, Expired(site, update.deadline, block.timestamp));
+        _members[site].nonce = member_.nonce + 1;
+    }
+
+    /**
+     * @dev Checks and records an update on top of `head_`, and returns the new head for the caller to store: a batch
+     * writes its slot once.
+     */
+    function _submit(
+        bytes32 head_,
+        uint64 versions_,
+        address site,
+        uint64 base,
+        uint64 samples,
+        Content calldata content
+    ) private returns (bytes32) {
+        require(base < versions_, UnknownBase(base, versions_));
+        require(samples != 0, NoSamples());
+        require(content.size != 0, EmptyContent());
+        emit UpdateSubmitted(site, base, samples, content);
+        return keccak256(abi.encode(head_, Kind.UpdateSubmitted, site, block.timestamp, base, samples, content));
+    }
+
+    function _checkRole(address actor, uint32 roles, uint32 needed) private pure {
+        require(roles & needed != 0, Unauthorized(actor, needed));
+    }
+
+    function _checkPublished(uint64 version) private view {
+        require(version < _versions, UnknownVersion(version, _versions));
+    }
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC5267} from "@openzeppelin/contracts/interfaces/IERC5267.sol";
+
+/**
+ * @dev What a blob is called on chain: enough to find it, and to refuse a byte too many. With the UnixFS profile
+ * unixfs-v1-2025 (IPIP-499) the codec follows from the size, so the pair is the CID. Zeros mean "no content".
+ */
+struct Content {
+    /// sha2-256 of the root block: the multihash inside the CID.
+    bytes32 digest;
+    /// Length of the blob in bytes.
+    uint64 size;
+}
+
+/**
+ * @dev An update that its site signed and that anyone may bring. The signature is EIP-712, over
+ * `SignedUpdate(address site,uint64 base,uint64 samples,bytes32 digest,uint64 size,uint64 nonce,uint64 deadline)`.
+ */
+struct SignedUpdate {
+    /// Who signed, and who answers for the update.
+    address site;
+    /// Version that the site trained on.
+    uint64 base;
+    /// Examples that the site says it trained on.
+    uint64 samples;
+    /// The update itself.
+    Content content;
+    /// How many updates of this site were relayed before: each signature counts once, in order.
+    uint64 nonce;
+    /// Last block time, in seconds since 1970, at which the ledger takes it.
+    uint64 deadline;
+    /// r, s, v: 65 bytes, s in the lower half (EIP-2), v 27 or 28.
+    bytes signature;
+}
+
+/// @dev What an attestation says of a version.
+enum Meaning {
+    None,
+    Recomputed,
+    Approved,
+    Rejected
+}
+
+/// @dev The kinds of record as the head counts them.
+enum Kind {
+    None,
+    PolicySet,
+    MemberSet,
+    UpdateSubmitted,
+    BufferClosed,
+    ModelPublished,
+    EvaluationReported,
+    Attested,
+    ContentErased
+}
+
+/// @dev What a member may do: a set of bits in one word.
+library Roles {
+    uint32 internal constant GOVERNOR = 1;
+    uint32 internal constant TRAINER = 2;
+    uint32 internal constant AGGREGATOR = 4;
+    uint32 internal constant AUDITOR = 8;
+    uint32 internal constant ALL = GOVERNOR | TRAINER | AGGREGATOR | AUDITOR;
+}
+
+/**
+ * @title The audit trail of one federation
+ * @notice Who submitted which update to which version of the shared model, who published what, and in which order.
+ * @dev Every record is one event, and extends one running hash:
+ *
+ *     head_0 = keccak256(abi.encode(chain id, this contract, predecessor, predecessor's last head))
+ *     head_n = keccak256(abi.encode(head_{n-1}, kind, actor, block.timestamp, payload words…))
+ *
+ * The payload words are the event's arguments after the actor, in order, each one word; a content is two words,
+ * digest and size. A record's seq is its position, from 0: readers count, the contract does not. So one call of
+ * {head} proves or refutes any copy of the records.
+ *
+ * The rules here are those that protect the order and the authorship of records. What a record means for the model -
+ * admission, staleness, when a buffer closes, whose content may be called erased - readers decide from the records
+ * alone (`fedchain/core/history.py`). Nothing personal belongs here: no names, no free text, no hash of a dataset.
+ */
+interface IFederationLedger is IERC5267 {
+    // ------------------------------------------------------------------------------------------------ records
+
+    /// @notice A governor fixed the rules from here on.
+    /// @param actor The governor.
+    /// @param policy The policy document.
+    event PolicySet(address indexed actor, Content policy);
+
+    /// @notice A governor gave an address its roles. Record 0 is the first governor's own.
+    /// @param actor The governor.
+    /// @param member Whose roles they are.
+    /// @param roles All roles that it has from here on, see {Roles}; 0 for none.
+    /// @param profile Who the member is, off the chain; zeros for none.
+    event MemberSet(address indexed actor, address indexed member, uint32 roles, Content profile);
+
+    /// @notice A trainer offered its change to a base version.
+    /// @param actor The site: sender of the transaction, or signer of a relayed update.
+    /// @param base Version that the site trained on.
+    /// @param samples Examples that the site says it trained on.
+    /// @param content The update.
+    event UpdateSubmitted(address indexed actor, uint64 base, uint64 samples, Content content);
+
+    /// @notice A member said that the open buffer's time is over. Counts once the policy's time-out has passed.
+    /// @param actor The member.
+    event BufferClosed(address indexed actor);
+
+    /// @notice An aggregator published a version of the model.
+    /// @param actor The aggregator.
+    /// @param version Its number: 0 for genesis, then one more each time.
+    /// @param through Seq of the last record that it consumed.
+    /// @param model The model.
+    /// @param manifest How the model was made.
+    event ModelPublished(address indexed actor, uint64 version, uint64 through, Content model, Content manifest);
+
+    /// @notice A trainer or auditor reported how a version does on data of its own.
+    /// @param actor The member.
+    /// @param version The version.
+    /// @param report The report.
+    event EvaluationReported(address indexed actor, uint64 version, Content report);
+
+    /// @notice A trainer or auditor put its name to a version.
+    /// @param actor The member.
+    /// @param version The version.
+    /// @param meaning What the member says of it.
+    /// @param evidence What it goes by; zeros for none.
+    event Attested(address indexed actor, uint64 version, Meaning meaning, Content evidence);
+
+    /// @notice A member said that a content's key is destroyed. Counts when the content is its own or it governs.
+    /// @param actor The member.
+    /// @param seq The record whose content is gone.
+    /// @param reason The federation's own code for why.
+    event ContentErased(address indexed actor, uint64 seq, uint16 reason);
+
+    // ------------------------------------------------------------------------------------------------- errors
+
+    /// @notice `actor` has none of the roles in `needed`.
+    error Unauthorized(address actor, uint32 needed);
+
+    /// @notice The update is to a version that is not published: only `versions` are, counted from 0.
+    error UnknownBase(uint64 base, uint64 versions);
+
+    /// @notice Versions are published one after the other, and the next one is `expected`.
+    error WrongVersion(uint64 given, uint64 expected);
+
+    /// @notice The version is not published: only `versions` are, counted from 0.
+    error UnknownVersion(uint64 version, uint64 versions);
+
+    /// @notice The update says that it was trained on nothing.
+    error NoSamples();
+
+    /// @notice The update has no content.
+    error EmptyContent();
+
+    /// @notice `roles` has bits that name no role.
+    error UnknownRoles(uint32 roles);
+
+    /// @notice `governor` is the last one: without it nobody could ever change policy or members.
+    error LastGovernor(address governor);
+
+    /// @notice The signature is for the site's relayed update number `given`, and the next one is `expected`.
+    error WrongNonce(address site, uint64 given, uint64 expected);
+
+    /// @notice The signature was good until `deadline`, and the block's time is `time`.
+    error Expired(address site, uint64 deadline, uint256 time);
+
+    /// @notice The signature is not `site`'s over these values, or not in the one form that is allowed.
+    error BadSignature(address site);
+
+    /// @notice The attestation says nothing.
+    error NoMeaning();
+
+    /// @notice A federation needs a governor.
+    error NoGovernor();
+
+    /// @notice The batch is empty.
+    error NoUpdates();
+
+    // ------------------------------------------------------------------------------------------------ actions
+
+    /**
+     * @notice Fix the rules from here on.
+     * @dev Emits {PolicySet}. Reverts with {Unauthorized} unless the sender is a governor.
+     * @param policy The policy document.
+     */
+    function setPolicy(Content calldata policy) external;
+
+    /**
+     * @notice Give an address its roles: all that it has from here on, 0 takes them away.
+     * @dev Emits {MemberSet}. Reverts with {Unauthorized} unless the sender is a governor, with {UnknownRoles}, and
+     * with {LastGovernor}. The member's nonce stays, so old signatures stay void when it comes back.
+     * @param member The address.
+     * @param roles Its roles, see {Roles}.
+     * @param profile Who the member is, off the chain; zeros for none.
+     */
+    function setMember(address member, uint32 roles, Content calldata profile) external;
+
+    /**
+     * @notice Offer a change to a base version; the transaction is the signature.
+     * @dev Emits {UpdateSubmitted}. Reverts with {Unauthorized} unless the sender is a trainer, with {UnknownBase},
+     * {NoSamples} and {EmptyContent}.
+     * @param base Version that the site trained on.
+     * @param samples Examples that it trained on.
+     * @param content The update.
+     */
+    function submitUpdate(uint64 base, uint64 samples, Content calldata content) external;
+
+    /**
+     * @notice Bring updates that their sites signed. Anyone may; all go in, in this order, or none.
+     * @dev Emits one {UpdateSubmitted} each, with the site as actor. Reverts with {NoUpdates} and, for the first update
+     * that is wrong, with {BadSignature}, {Unauthorized} unless the site is a trainer, {WrongNonce}, {Expired},
+     * {UnknownBase}, {NoSamples} or {EmptyContent}, tried in this order.
+     * @param updates The updates; several of one site in the order of their nonces.
+     */
+    function submitUpdates(SignedUpdate[] calldata updates) external;
+
+    /**
+     * @notice Say that the open buffer's time is over.
+     * @dev Emits {BufferClosed}. Reverts with {Unauthorized} unless the sender has any role.
+     */
+    function closeBuffer() external;
+
+    /**
+     * @notice Publish the next version of the model.
+     * @dev Emits {ModelPublished}. Reverts with {Unauthorized} unless the sender is an aggregator, and with
+     * {WrongVersion}: of two aggregators that publish the same version, the first is taken.
+     * @param version Its number: how many versions there are already.
+     * @param through Seq of the last record that it consumed; 0 for genesis.
+     * @param model The model.
+     * @param manifest How the model was made.
+     */
+    function publishModel(uint64 version, uint64 through, Content calldata model, Content calldata manifest) external;
+
+    /**
+     * @notice Report how a version does on data of one's own.
+     * @dev Emits {EvaluationReported}. Reverts with {Unauthorized} unless the sender is a trainer or an auditor, and
+     * with {UnknownVersion}.
+     * @param version The version.
+     * @param report The report.
+     */
+    function reportEvaluation(uint64 version, Content calldata report) external;
+
+    /**
+     * @notice Put one's name to a version.
+     * @dev Emits {Attested}. Reverts with {Unauthorized} unless the sender is a trainer or an auditor, with
+     * {UnknownVersion} and {NoMeaning}.
+     * @param version The version.
+     * @param meaning What one says of it.
+     * @param evidence What one goes by; zeros for none.
+     */
+    function attest(uint64 version, Meaning meaning, Content calldata evidence) external;
+
+    /**
+     * @notice Say that a content's key is destroyed.
+     * @dev Emits {ContentErased}. Reverts with {Unauthorized} unless the sender has any role. Whose content it is,
+     * readers judge: the contract keeps nothing about single records.
+     * @param seq The record whose content is gone.
+     * @param reason The federation's own code for why.
+     */
+    function eraseContent(uint64 seq, uint16 reason) external;
+
+    // -------------------------------------------------------------------------------------------------- views
+
+    /// @notice The running hash over all records so far.
+    function head() external view returns (bytes32);
+
+    /// @notice How many versions are published: the newest is one less, and there is none at 0.
+    function versions() external view returns (uint64);
+
+    /// @notice What an address may do, and the nonce that its next relayed update must carry.
+    /// @param account The address.
+    /// @return roles Its roles, see {Roles}; 0 when it is no member.
+    /// @return nonce How many of its updates were relayed.
+    function member(address account) external view returns (uint32 roles, uint64 nonce);
+
+    /// @notice The contract that this one goes on from, and that contract's last head; zeros when it is the first.
+    /// @return ledger The contract.
+    /// @return lastHead Its last head.
+    function predecessor() external view returns (address ledger, bytes32 lastHead);
+}

@@ -1,0 +1,89 @@
+"""Compile the contract into the artifact that ships with the package; run it as scripts/contracts.
+
+    scripts/contracts           write fedchain/ledger/FederationLedger.json
+    scripts/contracts --check   recompile and compare; exit 1 names the parts that differ
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import solcx
+from solcx.exceptions import SolcError
+
+CONTRACTS: Final = Path(__file__).resolve().parent
+ARTIFACT: Final = CONTRACTS.parent / "fedchain" / "ledger" / "FederationLedger.json"
+NAME: Final = "FederationLedger"
+
+SETTINGS: Final[dict[str, Any]] = {
+    "viaIR": True,
+    "optimizer": {"enabled": True, "runs": 1_000_000},
+    # The oldest rules with everything that the compiler makes use of here: consortium chains lag behind.
+    "evmVersion": "cancun",
+    # Without the hash of the sources' text a comment changes no byte of the code.
+    "metadata": {"bytecodeHash": "none"},
+}
+
+
+def compile_ledger() -> dict[str, Any]:
+    """Compile FederationLedger.sol with the compiler that package-lock.json pins, warnings being errors.
+
+    Raises SolcError with the compiler's own words.
+    """
+    sources = {path.name: {"content": path.read_text()} for path in sorted(CONTRACTS.glob("*.sol"))}
+    outputs = {f"{NAME}.sol": {NAME: ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "metadata"]}}
+    request = {
+        "language": "Solidity",
+        "sources": sources,
+        "settings": SETTINGS | {"outputSelection": outputs},
+    }
+    output = solcx.compile_standard(request, solc_binary=CONTRACTS / "solc")
+    if warnings := output.get("errors"):
+        raise SolcError("\n".join(warning["formattedMessage"] for warning in warnings))
+    contract = output["contracts"][f"{NAME}.sol"][NAME]
+    bytecode = contract["evm"]["bytecode"]["object"]
+    return {
+        "compiler": json.loads(contract["metadata"])["compiler"]["version"],
+        "settings": SETTINGS,
+        "abi": contract["abi"],
+        "bytecode": "0x" + bytecode,
+        "runtime": "0x" + contract["evm"]["deployedBytecode"]["object"],
+        "bytecode_sha256": hashlib.sha256(bytes.fromhex(bytecode)).hexdigest(),
+    }
+
+
+def differences(committed: dict[str, Any], compiled: dict[str, Any]) -> list[str]:
+    """Name the parts of the artifact that differ."""
+    return [part for part in compiled.keys() | committed.keys() if compiled.get(part) != committed.get(part)]
+
+
+def main() -> int:
+    """Write the artifact, or compare it."""
+    parser = argparse.ArgumentParser(prog="scripts/contracts", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare with the committed artifact, write nothing")
+    check = parser.parse_args().check
+    if not (CONTRACTS / "node_modules" / "solc").is_dir():
+        print("contracts/node_modules has no compiler: run scripts/setup", file=sys.stderr)
+        return 2
+    try:
+        compiled = compile_ledger()
+    except SolcError as error:
+        print(error.message, file=sys.stderr)
+        return 2
+    if check:
+        wrong = differences(json.loads(ARTIFACT.read_text()), compiled)
+        for part in sorted(wrong):
+            print(f"{ARTIFACT.name}: {part} is not what the sources compile to: run scripts/contracts")
+        return 1 if wrong else 0
+    ARTIFACT.write_text(json.dumps(compiled, indent=1) + "\n")
+    print(f"{ARTIFACT.name}: {len(compiled['bytecode']) // 2 - 1} bytes, sha256 {compiled['bytecode_sha256']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
