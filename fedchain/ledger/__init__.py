@@ -1,0 +1,1 @@
+"""The ledger's adapters: memory and Ethereum (core/ports.py, `Ledger`)."""
