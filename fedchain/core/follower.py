@@ -1,0 +1,90 @@
+"""The follower: feeds a history from a ledger and a store, for whoever needs it - node, aggregator, audit."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from fedchain.core.content import Content
+from fedchain.core.errors import FormatError
+from fedchain.core.history import History, Published
+from fedchain.core.layout import Layout, read_layout
+from fedchain.core.manifest import Discrepancy, Manifest
+from fedchain.core.policy import Policy
+from fedchain.core.ports import Buffer, Ledger, Store
+from fedchain.core.records import Seq
+
+MAX_DOCUMENT = 64 << 20
+"""Bytes of a policy or manifest that are read into memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A published version that does not follow from the ledger."""
+
+    version: Published
+    discrepancies: tuple[Discrepancy, ...]
+
+    def __str__(self) -> str:
+        return f"version {self.version.version} by {self.version.record.actor}: " + "; ".join(
+            map(str, self.discrepancies)
+        )
+
+
+class Follower:
+    """A history that keeps up with its ledger."""
+
+    def __init__(self, ledger: Ledger, store: Store) -> None:
+        self.ledger = ledger
+        self.store = store
+        self.history = History(ledger.federation)
+        self.manifests: dict[int, Manifest] = {}
+        self.faults: list[Fault] = []
+        self._layout: Layout | None = None
+
+    async def advance(self) -> None:
+        """Take in every new record, policy and manifest.
+
+        Raises LedgerError, and ContentError when a policy or manifest cannot be had: call again later, nothing
+        is taken in twice.
+        """
+        history = self.history
+        for record in await self.ledger.records(Seq(history.length)):
+            history.append(record)
+        for content in history.unread_policies:
+            history.learn_policy(content, await self._policy(content))
+        while history.settled < len(history.published):
+            version = history.published[history.settled]
+            manifest = await self._manifest(version)
+            discrepancies = history.settle(manifest)
+            if manifest:
+                self.manifests[version.version] = manifest
+            if discrepancies:
+                self.faults.append(Fault(version, tuple(discrepancies)))
+
+    async def layout(self) -> Layout:
+        """Return the model's layout, from the newest version's file."""
+        if self._layout is None:
+            latest = self.history.latest
+            assert latest is not None
+            self._layout = read_layout(await self.store.fetch(latest.claim.model))
+        return self._layout
+
+    async def document(self, content: Content) -> bytes:
+        """Fetch a document; raises FormatError when it is too large to be one."""
+        if content.size > MAX_DOCUMENT:
+            raise FormatError(f"{content} is too large for a document: at most {MAX_DOCUMENT} bytes")
+        buffer: Buffer = await self.store.fetch(content)
+        return await asyncio.to_thread(buffer.read, 0, content.size)
+
+    async def _policy(self, content: Content) -> Policy | None:
+        try:
+            return Policy.parse(await self.document(content))
+        except FormatError:
+            return None
+
+    async def _manifest(self, version: Published) -> Manifest | None:
+        try:
+            return Manifest.parse(await self.document(version.claim.manifest))
+        except FormatError:
+            return None

@@ -1,0 +1,294 @@
+"""History: the one keeper of the federation's rules, fed by everyone - aggregator, node and audit.
+
+It takes records in ledger order and answers what the next version is. It is a pure class: it knows no clock,
+network or disk, and two histories fed the same records and the same findings are equal.
+
+Versions and buffers (DESIGN 6):
+- The buffer of version n+1 opens with the record that closed version n's buffer (for n = 0, with genesis).
+- Updates are judged in ledger order. The buffer closes with its K-th admitted update, or with a BufferClosed
+  record whose block time is at least timeout_s after the buffer's first admitted update.
+- The policy in force when a buffer opens holds until it closes.
+- A published version is settled: what its manifest says of contents (available, well-formed, sizes of changes)
+  is taken as found, and everything else is recomputed and compared.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from fedchain.core.admission import Candidate, Decision, Inspection, judge_content, judge_records
+from fedchain.core.content import Content
+from fedchain.core.errors import FedchainError, HeadMismatch
+from fedchain.core.manifest import Discrepancy, Manifest, differences, genesis_manifest, manifest_of
+from fedchain.core.members import Members
+from fedchain.core.plan import Entry, Plan
+from fedchain.core.policy import Policy
+from fedchain.core.records import (
+    Address,
+    BufferClosed,
+    Federation,
+    MemberSet,
+    ModelPublished,
+    PolicySet,
+    Record,
+    Role,
+    Seq,
+    UpdateSubmitted,
+    Version,
+    first_head,
+    next_head,
+)
+from fedchain.core.strategies import COMBINERS
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A version as its record says."""
+
+    record: Record
+    claim: ModelPublished
+
+    @property
+    def version(self) -> Version:
+        """The version's number."""
+        return self.claim.version
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """How the next version stands."""
+
+    version: Version
+    policy: Policy
+    size: int
+    """K: admitted updates that close the buffer."""
+    admitted: tuple[Entry, ...]
+    """Updates admitted so far."""
+    wanted: tuple[Record, ...]
+    """Updates whose contents have to be inspected before anything after the first of them can be decided."""
+    plan: Plan | None
+    """The finished plan, once the buffer has closed and nothing is wanted."""
+    due: int | None
+    """Block time from when on BufferClosed closes the buffer; None while nothing is admitted."""
+
+
+class History:
+    """The state of a federation as its records define it."""
+
+    def __init__(self, federation: Federation) -> None:
+        self.federation = federation
+        self.head = first_head(federation)
+        self.length = 0
+        """Records taken so far: the seq of the next one."""
+        self.members = Members()
+        self.published: list[Published] = []
+        self.settled = 0
+        """Versions whose manifests are taken into account."""
+        self._policies: list[tuple[Seq, Content]] = []
+        self._documents: dict[Content, Policy | None] = {}
+        self.tail: list[Record] = []
+        """Updates and BufferClosed records that no settled version has consumed."""
+        self._admitted: set[Content] = set()
+        self._admitted_by: Counter[Address] = Counter()
+
+    def append(self, record: Record) -> None:
+        """Take the next record; raises HeadMismatch when it is not the next one."""
+        if record.seq != self.length:
+            raise HeadMismatch(f"record {record.seq} came where record {self.length} was due: read the ledger anew")
+        self.head = next_head(self.head, record)
+        self.length += 1
+        match record.payload:
+            case MemberSet() as change:
+                self.members.apply(record, change)
+            case PolicySet(policy=policy):
+                self._policies.append((record.seq, policy))
+            case ModelPublished() as claim:
+                self.published.append(Published(record, claim))
+            case UpdateSubmitted() | BufferClosed():
+                self.tail.append(record)
+
+    @property
+    def unread_policies(self) -> list[Content]:
+        """The policies whose documents `learn_policy` has not been given yet."""
+        return [content for _, content in self._policies if content not in self._documents]
+
+    def learn_policy(self, content: Content, document: Policy | None) -> None:
+        """Take in what a policy says; None for a document that is no policy, which leaves the one before in force."""
+        self._documents[content] = document
+
+    @property
+    def latest(self) -> Published | None:
+        """The newest published version."""
+        return self.published[-1] if self.published else None
+
+    def policy(self, seq: Seq) -> tuple[Seq, Content, Policy]:
+        """Return the policy in force after record `seq`, or the first one set later; raises FedchainError.
+
+        All policies up to it must have been learnt.
+        """
+        valid = [
+            (since, content, document)
+            for since, content in self._policies
+            if (document := self._documents.get(content)) is not None
+        ]
+        if not valid:
+            raise FedchainError("no valid policy is set: the governor sets one with `fedchain policy set`")
+        before = [entry for entry in valid if entry[0] <= seq]
+        return before[-1] if before else valid[0]
+
+    def outlook(self, inspections: Mapping[Seq, Inspection]) -> Outlook:
+        """Say how the first version that is not settled stands, given what was found in contents so far.
+
+        Raises FedchainError before genesis is settled or a policy is known.
+        """
+        return _Buffer(self, inspections).judge()
+
+    def settle(self, manifest: Manifest | None) -> list[Discrepancy]:
+        """Take the next published version's manifest into account and return where it departs from the rules.
+
+        What it states of contents is taken as found. What it merged counts as admitted even where it should
+        not have been: the version stands in the ledger, and later ones are judged as its successors.
+        None stands for bytes that are no manifest.
+        """
+        version = self.published[self.settled]
+        if manifest is None:
+            found = [Discrepancy("manifest", "nothing that can be read", "a manifest")]
+        else:
+            found = differences(manifest, self._expected(version, manifest))
+        self.settled += 1
+        opened = version.claim.through if version.version else version.record.seq
+        self.tail = [record for record in self.tail if record.seq > opened]
+        for line in manifest.updates if manifest else ():
+            if line.decision is Decision.MERGED:
+                self._admitted.add(line.blob.content)
+                self._admitted_by[Address(line.site)] += 1
+        return found
+
+    def _expected(self, version: Published, stated: Manifest) -> Manifest | str:
+        """Compute the manifest that the rules imply, or say why there can be none yet."""
+        claim = version.claim
+        if claim.version == 0:
+            return genesis_manifest(self.federation, claim.model)
+        outlook = self.outlook(stated.inspections)
+        if outlook.wanted:
+            return f"update {outlook.wanted[0].seq} is to be decided by its content, of which nothing is stated"
+        if outlook.plan is None:
+            return f"the buffer is open: {len(outlook.admitted)} of {outlook.size} updates admitted"
+        if outlook.plan.through != claim.through:
+            return f"the buffer closed with record {outlook.plan.through}, not {claim.through}"
+        return manifest_of(self.federation, outlook.plan, claim.model)
+
+
+class _Buffer:
+    """The buffer that is filling: judges the tail of a history once."""
+
+    def __init__(self, history: History, inspections: Mapping[Seq, Inspection]) -> None:
+        if not history.settled:
+            raise FedchainError("genesis is not published yet: the aggregator's key does that with `fedchain genesis`")
+        self.history = history
+        self.inspections = inspections
+        self.parent = history.published[history.settled - 1]
+        self.opened = self.parent.claim.through if self.parent.version else self.parent.record.seq
+        self.policy_seq, self.policy_content, self.policy = history.policy(self.opened)
+        size = self.policy.buffer.size
+        trainers = history.members.holding(Role.TRAINER, Seq(self.opened + 1))
+        self.size = max(1, len(trainers)) if size == "all" else size
+        self.entries: list[Entry] = []
+        self.admitted: list[Entry] = []
+        self.due: int | None = None
+
+    def judge(self) -> Outlook:
+        """Walk the tail until the buffer closes, a content is wanted, or the records end."""
+        tail = self.history.tail
+        for position, record in enumerate(tail):
+            if isinstance(record.payload, BufferClosed):
+                closed = self.due is not None and record.time >= self.due
+            else:
+                entry = self._entry(record)
+                if entry is None:
+                    return self._outlook(wanted=tuple(filter(self._is_wanted, tail[position:])))
+                self._take(entry, record.time)
+                closed = len(self.admitted) == self.size
+            if closed:
+                return self._outlook(through=record.seq)
+        return self._outlook()
+
+    def _entry(self, record: Record) -> Entry | None:
+        """Judge one update; None when its content has to be inspected first."""
+        update = record.payload
+        assert isinstance(update, UpdateSubmitted)
+        history, site = self.history, record.actor
+        base_known = 0 <= update.base < len(history.published) and (
+            history.published[update.base].record.seq < record.seq
+        )
+        staleness = self.parent.version - update.base
+        candidate = Candidate(
+            is_trainer=Role.TRAINER in history.members.roles(site, record.seq),
+            base_known=base_known,
+            staleness=staleness,
+            admitted_in_buffer=sum(entry.site == site for entry in self.admitted),
+            admitted_ever=history._admitted_by[site] + sum(entry.site == site for entry in self.admitted),
+            is_duplicate=update.content in history._admitted
+            or any(entry.content == update.content for entry in self.admitted),
+        )
+        decision = judge_records(candidate, self.policy.admission, self.policy.buffer.per_site)
+        found = None
+        if decision is None:
+            if self._is_wanted(record):
+                return None
+            found = self.inspections[record.seq]
+            decision = judge_content(found, self.policy.admission)
+        return Entry(
+            seq=record.seq,
+            site=site,
+            content=update.content,
+            base=update.base,
+            samples=update.samples,
+            decision=decision,
+            staleness=staleness if base_known else None,
+            inspection=found,
+        )
+
+    def _is_wanted(self, record: Record) -> bool:
+        if isinstance(record.payload, BufferClosed):
+            return False
+        found = self.inspections.get(record.seq)
+        needs_norm = self.policy.admission.max_norm is not None
+        return found is None or (found.failure is None and found.norm2 is None and needs_norm)
+
+    def _take(self, entry: Entry, time: int) -> None:
+        self.entries.append(entry)
+        if entry.decision is Decision.MERGED:
+            if self.due is None:
+                self.due = time + self.policy.buffer.timeout_s
+            self.admitted.append(entry)
+
+    def _outlook(self, *, wanted: tuple[Record, ...] = (), through: Seq | None = None) -> Outlook:
+        return Outlook(
+            version=Version(self.parent.version + 1),
+            policy=self.policy,
+            size=self.size,
+            admitted=tuple(self.admitted),
+            wanted=wanted,
+            plan=None if through is None else self._plan(through),
+            due=self.due,
+        )
+
+    def _plan(self, through: Seq) -> Plan:
+        weights = COMBINERS[self.policy.combiner].weigh(self.admitted, self.policy)
+        weight_of = {entry.seq: weight for entry, weight in zip(self.admitted, weights.each, strict=True)}
+        published = self.history.published
+        return Plan(
+            version=Version(self.parent.version + 1),
+            parent=self.parent.claim.model,
+            policy=self.policy,
+            policy_seq=self.policy_seq,
+            policy_content=self.policy_content,
+            first=Seq(self.opened + 1),
+            through=through,
+            entries=tuple(replace(entry, weight=weight_of.get(entry.seq, 0)) for entry in self.entries),
+            divisor=weights.divisor,
+            bases={entry.base: published[entry.base].claim.model for entry in self.admitted},
+        )

@@ -1,0 +1,104 @@
+"""The safetensors header, in one canonical spelling.
+
+    8 bytes   length of the JSON that follows, little-endian
+    JSON      RFC 8785, {"__metadata__": {…}, name: {"data_offsets", "dtype", "shape"}, …}, padded with
+              spaces so that the data begins at a multiple of 8
+    data      the tensors, contiguous, in the order in which they were given
+
+Any safetensors reader opens these files. We write the header ourselves because a file here is made chunk by
+chunk and must be the same bytes everywhere; the `safetensors` package writes whole dictionaries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final
+
+import rfc8785
+
+from fedchain.core.errors import FormatError
+from fedchain.core.ports import Buffer
+
+ITEM_SIZE: Final = {
+    "BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
+    "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8,
+}  # fmt: skip
+"""Bytes per element of the dtypes that safetensors knows and a model may hold."""
+
+MAX_HEADER: Final = 100_000_000
+"""Longest header in bytes: the limit of the safetensors reference implementation."""
+
+METADATA: Final = "__metadata__"
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of a file: name, dtype as safetensors spells it, shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        """Number of elements; 1 for a scalar."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of data."""
+        return self.elements * ITEM_SIZE[self.dtype]
+
+
+def encode_header(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Spell the header of a file that holds `tensors` one after the other."""
+    document: dict[str, Any] = {METADATA: dict(metadata)}
+    offset = 0
+    for tensor in tensors:
+        end = offset + tensor.nbytes
+        document[tensor.name] = {
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    text = rfc8785.dumps(document)
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def read_header(buffer: Buffer) -> bytes:
+    """Read the bytes of a file's header, length field included; raises FormatError."""
+    if buffer.size < 8:
+        raise FormatError(f"{buffer.size} bytes are no safetensors file: a header needs at least 8")
+    length = int.from_bytes(buffer.read(0, 8), "little")
+    if length > min(MAX_HEADER, buffer.size - 8):
+        raise FormatError(
+            f"a safetensors header of {length} bytes does not fit: the file has {buffer.size} bytes "
+            f"and a header at most {MAX_HEADER}"
+        )
+    return buffer.read(0, 8 + length)
+
+
+def decode_header(header: bytes) -> tuple[tuple[Tensor, ...], dict[str, str]]:
+    """Read tensors, in the order of their data, and metadata; raises FormatError.
+
+    Accepts only what `encode_header` writes: whatever else a header might say is refused, not interpreted.
+    """
+    try:
+        document = json.loads(header[8:])
+        metadata = dict(document.pop(METADATA, {}))
+        entries = sorted(document.items(), key=lambda entry: (entry[1]["data_offsets"], entry[0]))
+        tensors = tuple(Tensor(name, entry["dtype"], tuple(entry["shape"])) for name, entry in entries)
+        canonical = encode_header(tensors, metadata)
+    except (ValueError, TypeError, KeyError, AttributeError, rfc8785.CanonicalizationError) as error:
+        raise FormatError(f"the safetensors header cannot be read: {error!r}") from error
+    if canonical != header:
+        raise FormatError(
+            "the safetensors header is not in canonical form: "
+            "write it with fedchain (RFC 8785 JSON, contiguous offsets, padded to 8 bytes)"
+        )
+    return tensors, metadata
