@@ -57,7 +57,7 @@ class Policy(Document):
         if self.weighting == "samples" and self.normalise == "count":
             raise ValueError("weighting by samples needs normalise = weights: a count of updates has no samples")
         if self.combiner == "mixing" and self.buffer.size != 1:
-            raise ValueError(f"mixing merges one update at a time: buffer.size is {self.buffer.size}, set it to 1")
+            raise ValueError(f"mixing takes one change at a time: buffer.size must be 1, not {self.buffer.size}")
         return self
 
 

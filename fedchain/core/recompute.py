@@ -1,0 +1,43 @@
+"""Recomputing a version from ledger and content: what the aggregator publishes and everybody else checks."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fedchain.core.admission import Inspection
+from fedchain.core.content import Content
+from fedchain.core.errors import Unavailable
+from fedchain.core.history import History
+from fedchain.core.inspection import UNAVAILABLE, inspect
+from fedchain.core.layout import Layout
+from fedchain.core.merge import Sources, prepare
+from fedchain.core.plan import Plan
+from fedchain.core.ports import BlobWriter, Store
+from fedchain.core.records import Record, UpdateSubmitted
+from fedchain.core.strategies import COMBINERS
+
+
+async def inspect_record(record: Record, history: History, layout: Layout, store: Store, *, norm: bool) -> Inspection:
+    """Fetch a submitted update and say what it is; an update that nobody gives is UNAVAILABLE."""
+    update = record.payload
+    assert isinstance(update, UpdateSubmitted)
+    base = history.published[update.base].claim.model
+    try:
+        buffer = await store.fetch(update.content)
+    except Unavailable:
+        return UNAVAILABLE
+    return await asyncio.to_thread(inspect, buffer, layout, record.actor, base, norm=norm)
+
+
+async def recompute(plan: Plan, layout: Layout, store: Store, out: BlobWriter, *, threads: int = 1) -> Content:
+    """Merge a plan's updates into a new model file and return its name; raises Unavailable, Corrupt."""
+    combiner = COMBINERS[plan.policy.combiner]
+    parent, updates = await store.fetch(plan.parent), [await store.fetch(entry.content) for entry in plan.merged]
+    freshest = plan.freshest
+    sources = Sources(
+        parent=parent,
+        updates=updates,
+        freshest=None if freshest is None else updates[plan.merged.index(freshest)],
+        base=await store.fetch(plan.bases[plan.merged[0].base]) if combiner.needs_base else None,
+    )
+    return await asyncio.to_thread(prepare(plan, layout, sources).run, out, threads=threads)
