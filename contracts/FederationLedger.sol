@@ -18,9 +18,10 @@ contract FederationLedger is IFederationLedger, EIP712 {
         uint64 nonce;
     }
 
-    bytes32 private constant SIGNED_UPDATE =
+    bytes32 private constant SIGNED_UPDATE_TYPEHASH =
         keccak256(
-            "SignedUpdate(address site,uint64 base,uint64 samples,bytes32 digest,uint64 size,uint64 nonce,uint64 deadline)"
+            "SignedUpdate(address site,uint64 base,uint64 samples,"
+            "bytes32 digest,uint64 size,uint64 nonce,uint64 deadline)"
         );
 
     address private immutable _predecessor;
@@ -31,6 +32,7 @@ contract FederationLedger is IFederationLedger, EIP712 {
     uint32 private _governors;
     mapping(address account => Member) private _members;
 
+    /// @dev Reverts with {Unauthorized} unless the sender has one of the roles in `needed`.
     modifier onlyRole(uint32 needed) {
         _checkRole(msg.sender, _members[msg.sender].roles, needed);
         _;
@@ -43,7 +45,7 @@ contract FederationLedger is IFederationLedger, EIP712 {
      * @param predecessorHead The predecessor's last head.
      */
     constructor(address governor, address predecessor_, bytes32 predecessorHead) EIP712("fedchain", "1") {
-        require(governor != address(0), NoGovernor());
+        if (governor == address(0)) revert NoGovernor();
         _predecessor = predecessor_;
         _predecessorHead = predecessorHead;
         _head = keccak256(abi.encode(block.chainid, address(this), predecessor_, predecessorHead));
@@ -68,13 +70,11 @@ contract FederationLedger is IFederationLedger, EIP712 {
 
     /// @inheritdoc IFederationLedger
     function submitUpdates(SignedUpdate[] calldata updates) external {
-        require(updates.length != 0, NoUpdates());
+        if (updates.length == 0) revert NoUpdates();
         bytes32 head_ = _head;
         uint64 versions_ = _versions;
         for (uint256 i = 0; i < updates.length; ++i) {
-            SignedUpdate calldata update = updates[i];
-            _useSignature(update);
-            head_ = _submit(head_, versions_, update.site, update.base, update.samples, update.content);
+            head_ = _relay(head_, versions_, updates[i]);
         }
         _head = head_;
     }
@@ -92,7 +92,7 @@ contract FederationLedger is IFederationLedger, EIP712 {
         Content calldata model,
         Content calldata manifest
     ) external onlyRole(Roles.AGGREGATOR) {
-        require(version == _versions, WrongVersion(version, _versions));
+        if (version != _versions) revert WrongVersion(version, _versions);
         _versions = version + 1;
         _head = keccak256(
             abi.encode(_head, Kind.ModelPublished, msg.sender, block.timestamp, version, through, model, manifest)
@@ -106,9 +106,7 @@ contract FederationLedger is IFederationLedger, EIP712 {
         Content calldata report
     ) external onlyRole(Roles.TRAINER | Roles.AUDITOR) {
         _checkPublished(version);
-        _head = keccak256(
-            abi.encode(_head, Kind.EvaluationReported, msg.sender, block.timestamp, version, report)
-        );
+        _head = keccak256(abi.encode(_head, Kind.EvaluationReported, msg.sender, block.timestamp, version, report));
         emit EvaluationReported(msg.sender, version, report);
     }
 
@@ -119,10 +117,8 @@ contract FederationLedger is IFederationLedger, EIP712 {
         Content calldata evidence
     ) external onlyRole(Roles.TRAINER | Roles.AUDITOR) {
         _checkPublished(version);
-        require(meaning != Meaning.None, NoMeaning());
-        _head = keccak256(
-            abi.encode(_head, Kind.Attested, msg.sender, block.timestamp, version, meaning, evidence)
-        );
+        if (meaning == Meaning.None) revert NoMeaning();
+        _head = keccak256(abi.encode(_head, Kind.Attested, msg.sender, block.timestamp, version, meaning, evidence));
         emit Attested(msg.sender, version, meaning, evidence);
     }
 
@@ -155,14 +151,14 @@ contract FederationLedger is IFederationLedger, EIP712 {
 
     /// @dev Sets a member's roles, counting governors. The nonce beside them stays.
     function _setMember(address actor, address account, uint32 roles, Content memory profile) private {
-        require(roles & ~Roles.ALL == 0, UnknownRoles(roles));
+        if (roles & ~Roles.ALL != 0) revert UnknownRoles(roles);
         Member storage member_ = _members[account];
         bool governed = member_.roles & Roles.GOVERNOR != 0;
         bool governs = roles & Roles.GOVERNOR != 0;
         if (governs && !governed) {
             _governors += 1;
         } else if (governed && !governs) {
-            require(_governors > 1, LastGovernor(account));
+            if (_governors == 1) revert LastGovernor(account);
             _governors -= 1;
         }
         member_.roles = roles;
@@ -170,30 +166,28 @@ contract FederationLedger is IFederationLedger, EIP712 {
         emit MemberSet(actor, account, roles, profile);
     }
 
-    /// @dev Checks that a site signed this update now, as its next one, and spends its nonce.
-    function _useSignature(SignedUpdate calldata update) private {
-        address site = update.site;
-        bytes32 digest = _hashTypedDataV4(
-            keccak256(
-                abi.encode(
-                    SIGNED_UPDATE,
-                    site,
-                    update.base,
-                    update.samples,
-                    update.content, // a static struct: its two words in place
-                    update.nonce,
-                    update.deadline
-                )
-            )
-        );
-        (address signer, ECDSA.RecoverError failure, ) = ECDSA.tryRecoverCalldata(digest, update.signature);
-        require(failure == ECDSA.RecoverError.NoError && signer == site, BadSignature(site));
+    /// @dev Checks that a site signed this update now, as its next one, spends its nonce, and records the update.
+    function _relay(bytes32 head_, uint64 versions_, SignedUpdate calldata signed) private returns (bytes32) {
+        // Copied once: every read from calldata is checked again.
+        address site = signed.site;
+        uint64 base = signed.base;
+        uint64 samples = signed.samples;
+        Content memory content = signed.content;
+        uint64 nonce = signed.nonce;
+        uint64 deadline = signed.deadline;
 
-        Member memory member_ = _members[site];
+        bytes32 digest = _hashTypedDataV4(
+            keccak256(abi.encode(SIGNED_UPDATE_TYPEHASH, site, base, samples, content, nonce, deadline))
+        );
+        (address signer, ECDSA.RecoverError failure, ) = ECDSA.tryRecoverCalldata(digest, signed.signature);
+        if (failure != ECDSA.RecoverError.NoError || signer != site) revert BadSignature(site);
+
+        Member storage member_ = _members[site];
         _checkRole(site, member_.roles, Roles.TRAINER);
-        require(update.nonce == member_.nonce, WrongNonce(site, update.nonce, member_.nonce));
-        require(block.timestamp <= update.deadline, Expired(site, update.deadline, block.timestamp));
-        _members[site].nonce = member_.nonce + 1;
+        if (nonce != member_.nonce) revert WrongNonce(site, nonce, member_.nonce);
+        if (block.timestamp > deadline) revert Expired(site, deadline, block.timestamp);
+        member_.nonce = nonce + 1;
+        return _submit(head_, versions_, site, base, samples, content);
     }
 
     /**
@@ -206,20 +200,22 @@ contract FederationLedger is IFederationLedger, EIP712 {
         address site,
         uint64 base,
         uint64 samples,
-        Content calldata content
-    ) private returns (bytes32) {
-        require(base < versions_, UnknownBase(base, versions_));
-        require(samples != 0, NoSamples());
-        require(content.size != 0, EmptyContent());
+        Content memory content
+    ) private returns (bytes32 newHead) {
+        if (base >= versions_) revert UnknownBase(base, versions_);
+        if (samples == 0) revert NoSamples();
+        if (content.size == 0) revert EmptyContent();
+        newHead = keccak256(abi.encode(head_, Kind.UpdateSubmitted, site, block.timestamp, base, samples, content));
         emit UpdateSubmitted(site, base, samples, content);
-        return keccak256(abi.encode(head_, Kind.UpdateSubmitted, site, block.timestamp, base, samples, content));
     }
 
+    /// @dev Reverts with {Unauthorized} unless one of the roles in `needed` is among `roles`.
     function _checkRole(address actor, uint32 roles, uint32 needed) private pure {
-        require(roles & needed != 0, Unauthorized(actor, needed));
+        if (roles & needed == 0) revert Unauthorized(actor, needed);
     }
 
+    /// @dev Reverts with {UnknownVersion} unless the version is published.
     function _checkPublished(uint64 version) private view {
-        require(version < _versions, UnknownVersion(version, _versions));
+        if (version >= _versions) revert UnknownVersion(version, _versions);
     }
 }

@@ -191,11 +191,11 @@ interface IFederationLedger is IERC5267 {
      * @notice Give an address its roles: all that it has from here on, 0 takes them away.
      * @dev Emits {MemberSet}. Reverts with {Unauthorized} unless the sender is a governor, with {UnknownRoles}, and
      * with {LastGovernor}. The member's nonce stays, so old signatures stay void when it comes back.
-     * @param member The address.
+     * @param account The address.
      * @param roles Its roles, see {Roles}.
      * @param profile Who the member is, off the chain; zeros for none.
      */
-    function setMember(address member, uint32 roles, Content calldata profile) external;
+    function setMember(address account, uint32 roles, Content calldata profile) external;
 
     /**
      * @notice Offer a change to a base version; the transaction is the signature.
