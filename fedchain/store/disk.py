@@ -1,0 +1,204 @@
+"""Files as the store writes and reads them: durable, renamed into place, errors in the store's words."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, Self
+
+from fedchain.core.errors import ContentError, Corrupt, Unavailable
+
+_WRITING: Final = ".writing-"
+_PARTIAL: Final = ".partial-"
+_FORGET_AFTER: Final = 7 * 24 * 3600
+"""Seconds after which a kept file that nobody went on with is deleted."""
+
+
+class FileBuffer:
+    """A blob's bytes in a file, read with preadv; closed with its last reference, or as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = -1
+        self._path = path
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._size = os.fstat(self._fd).st_size
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return self._size
+
+    def fileno(self) -> int:
+        """Return the file descriptor, which stays the buffer's own."""
+        return self._fd
+
+    def read_into(self, offset: int, out: memoryview) -> None:
+        """Fill `out` from `offset` on; raises Corrupt when the bytes end early. Safe from several threads."""
+        rest = out.cast("B")
+        with failing(self._path, "read"):
+            while rest:
+                count = os.preadv(self._fd, [rest], offset)
+                if count == 0:
+                    raise Corrupt(f"{self._path} ends {len(rest)} bytes early, at byte {offset}")
+                offset += count
+                rest = rest[count:]
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on; raises Corrupt when the bytes end early."""
+        out = bytearray(size)
+        self.read_into(offset, memoryview(out))
+        return bytes(out)
+
+    def close(self) -> None:
+        """Close the file; reading then fails."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class NewFile:
+    """A file that is not visible under its name before `publish`.
+
+    Its writer holds a lock on it (flock), which ends with the process: an unlocked one was left behind.
+    One with `kept` as its future name outlives its writer, so that a later one goes on with it.
+    """
+
+    def __init__(self, folder: Path, kept: str | None = None) -> None:
+        self._fd = -1
+        self._folder = folder
+        self._kept = kept is not None
+        with failing(folder, "write to"):
+            self._path, self._fd = _open_kept(folder, kept) if kept else _open_fresh(folder)
+
+    @property
+    def path(self) -> Path:
+        """Where the bytes are for now."""
+        return self._path
+
+    def write(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Append bytes."""
+        with failing(self._folder, "write to"):
+            for part in parts:
+                rest = memoryview(part)
+                while rest:
+                    rest = rest[os.write(self._fd, rest) :]
+
+    def cut(self, size: int) -> None:
+        """Drop all bytes after the first `size`, and go on from there."""
+        with failing(self._folder, "write to"):
+            os.ftruncate(self._fd, size)
+            os.lseek(self._fd, size, os.SEEK_SET)
+
+    def publish(self, name: str) -> None:
+        """Make the file durable, then visible as `name` in place of what may stand there."""
+        with failing(self._folder, "write to"):
+            os.fsync(self._fd)
+            self._path.rename(self._folder / name)
+            _sync_folder(self._folder)
+        self._close()
+
+    def drop(self) -> None:
+        """Delete the file; harmless after `publish`."""
+        if self._fd >= 0:
+            self._path.unlink(missing_ok=True)
+            self._close()
+
+    def keep(self) -> None:
+        """Let go of the file; one that is not to be kept is deleted."""
+        if self._kept:
+            self._close()
+        else:
+            self.drop()
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.keep()
+
+
+def clean(folder: Path) -> None:
+    """Delete what killed processes left half-written; what living ones write is locked, and stays."""
+    old = time.time() - _FORGET_AFTER
+    with failing(folder, "clean up"):
+        kept = [path for path in folder.glob(f"{_PARTIAL}*") if path.stat().st_mtime < old]
+        for path in [*folder.glob(f"{_WRITING}*"), *kept]:
+            with suppress(FileNotFoundError):
+                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    if _lock(fd):
+                        path.unlink()
+                finally:
+                    os.close(fd)
+
+
+@contextmanager
+def failing(path: Path, doing: str) -> Iterator[None]:
+    """Turn an OSError into a ContentError that says what could not be done with which path, and why."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise Unavailable(f"cannot {doing} {path}: it is not here") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ContentError(f"cannot {doing} {path}: the disk is full; free space and try again") from error
+        raise ContentError(f"cannot {doing} {path}: {error.strerror or error}") from error
+
+
+def _open_fresh(folder: Path) -> tuple[Path, int]:
+    while True:
+        path = folder / f"{_WRITING}{secrets.token_hex(8)}"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        if _lock(fd) and _is_at(fd, path):  # else another process cleaned it up before the lock
+            return path, fd
+        os.close(fd)
+
+
+def _open_kept(folder: Path, name: str) -> tuple[Path, int]:
+    """Open a kept file, or a fresh one while another writer has it."""
+    path = folder / f"{_PARTIAL}{name}"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    if _lock(fd) and _is_at(fd, path):  # else it was published, or cleaned up, before the lock
+        return path, fd
+    os.close(fd)
+    return _open_fresh(folder)
+
+
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedchain.core.content import CHUNK, Content, Digest, parse_cid
+from fedchain.core.errors import FormatError
+from fedchain.store.unixfs import LINKS, Block, Growing, Tree, children, chunks, plant, root
+
+ROOT = Path(__file__).parents[3]
+VECTORS = ROOT / "tests" / "vectors"
+GOLDEN = json.loads((VECTORS / "unixfs.json").read_text())
+PERIOD = 251
+PATTERN = memoryview(bytes(i % PERIOD for i in range(CHUNK + PERIOD)))
+
+
+def parts(size: int) -> Iterator[memoryview]:
+    """The test file of a size: byte i is i % 251."""
+    for start in range(0, size, CHUNK):
+        yield PATTERN[start % PERIOD :][: min(CHUNK, size - start)]
+
+
+def grow(size: int) -> Tree:
+    growing = Growing()
+    for part in parts(size):
+        growing.add(part)
+    return growing.tree()
+
+
+def digest_of(number: int) -> Digest:
+    return Digest(sha256(number.to_bytes(8, "big")).digest())
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: str(golden["size"]))
+def test_a_tree_is_the_one_that_the_reference_importer_makes(golden: dict) -> None:
+    tree = grow(golden["size"])
+    assert tree.content.cid == golden["cid"]
+    assert sorted(block.cid for block, _ in tree.nodes) == sorted(golden["nodes"])
+    assert all(sha256(data).digest() == block.digest for block, data in tree.nodes)
+
+
+def test_the_golden_vectors_are_what_the_reference_importer_makes_today() -> None:
+    modules = ROOT / "contracts" / "node_modules" / "ipfs-unixfs-importer"
+    node = shutil.which("node") if modules.is_dir() else None
+    assert node, f"needs node and {modules}: run scripts/setup"
+    command = [node, str(VECTORS / "unixfs.mjs"), str(ROOT / "contracts")]
+    made = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert json.loads(made.stdout) == GOLDEN
+
+
+def test_the_root_of_two_chunks_is_written_as_the_specification_says() -> None:
+    tree = plant([digest_of(0), digest_of(1)], CHUNK + 1)
+    first = bytes.fromhex("122c0a2401551220") + digest_of(0) + bytes.fromhex("120018808040")
+    second = bytes.fromhex("122a0a2401551220") + digest_of(1) + bytes.fromhex("12001801")
+    unixfs = bytes.fromhex("0a0c080218818040208080402001")
+    assert tree.nodes[0][1] == first + second + unixfs
+
+
+@given(st.lists(st.binary(max_size=3000), max_size=8), st.integers(0, 3 * CHUNK))
+def test_a_tree_does_not_depend_on_how_the_bytes_came(pieces: list[bytes], cut: int) -> None:
+    whole = b"".join(pieces) + bytes(PATTERN) * 2
+    at_once, in_two = Growing(), Growing()
+    at_once.add(memoryview(whole))
+    in_two.add(memoryview(whole)[:cut])
+    in_two.add(memoryview(whole)[cut:])
+    assert at_once.tree() == in_two.tree()
+
+
+def test_leaves_hashed_elsewhere_make_the_same_tree() -> None:
+    growing = Growing()
+    for part in parts(2 * CHUNK + 7):
+        growing.add_leaf(Digest(sha256(part).digest()), len(part))
+    assert growing.tree() == grow(2 * CHUNK + 7)
+
+
+def test_cut_forgets_what_follows() -> None:
+    growing = Growing()
+    for part in parts(3 * CHUNK + 7):
+        growing.add(part)
+    growing.cut(2)
+    assert growing.tree() == grow(2 * CHUNK)
+
+
+sizes = st.one_of(
+    st.integers(0, 4 * CHUNK),
+    st.integers(0, 3 * LINKS * CHUNK),
+    st.builds(lambda n, d: max(0, n * CHUNK + d), st.sampled_from([1, 2, LINKS, 2 * LINKS]), st.integers(-1, 1)),
+)
+
+
+@given(sizes)
+def test_the_tree_can_be_walked_from_its_root_alone(size: int) -> None:
+    tree = plant([digest_of(index) for index in range(chunks(size))], size)
+    held = {block.digest: data for block, data in tree.nodes}
+    waiting, seen = [root(tree.content)], []
+    while waiting:
+        block = waiting.pop()
+        seen.append(block)
+        if block.height:
+            assert len(held[block.digest]) == block.length
+            waiting += reversed(children(block, held[block.digest]))
+    assert seen == tree.blocks()
+    leaves = [block for block in seen if block.height == 0]
+    assert tuple(block.digest for block in leaves) == tree.leaves
+    assert sum(block.length for block in leaves) == size
+
+
+@given(st.integers(CHUNK + 1, 6 * CHUNK), st.data())
+def test_a_node_that_differs_in_a_byte_outside_the_digests_is_refused(size: int, data: st.DataObject) -> None:
+    tree = plant([digest_of(index) for index in range(chunks(size))], size)
+    block, node = tree.nodes[0]
+    at = data.draw(st.integers(0, len(node) - 1))
+    value = data.draw(st.integers(0, 255).filter(lambda value: value != node[at]))
+    changed = node[:at] + bytes((value,)) + node[at + 1 :]
+    try:
+        digests = [child.digest for child in children(block, changed)]
+    except FormatError:
+        return
+    assert plant(digests, size).nodes[0][1] == changed  # the byte was one of a digest
+
+
+@pytest.mark.parametrize("change", [lambda node: node[:-1], lambda node: node + b"\0", lambda _: b""])
+def test_a_node_of_another_length_is_refused(change) -> None:
+    block, node = plant([digest_of(0), digest_of(1)], 2 * CHUNK).nodes[0]
+    with pytest.raises(FormatError, match=f"{block.cid} is not the unixfs-v1-2025 node over 2097152 bytes"):
+        children(block, change(node))
+
+
+def test_a_wrong_size_beside_the_right_cid_is_refused() -> None:
+    tree = grow(CHUNK + 5)
+    lie = root(Content(tree.content.digest, CHUNK + 6))
+    with pytest.raises(FormatError, match="the size that was given with the CID is wrong"):
+        children(lie, tree.nodes[0][1])
+
+
+def test_heights_grow_with_the_number_of_chunks() -> None:
+    def height(leaves: int) -> int:
+        return root(Content(digest_of(0), leaves * CHUNK)).height
+
+    assert [height(n) for n in (0, 1, 2, LINKS, LINKS + 1, LINKS**2, LINKS**2 + 1)] == [0, 0, 1, 1, 2, 2, 3]
+
+
+def test_a_block_names_itself() -> None:
+    leaf = Block(digest_of(1), 0, 0, 5)
+    node = Block(digest_of(1), 1, 0, CHUNK + 1)
+    assert parse_cid(leaf.cid) == (0x55, leaf.digest)
+    assert parse_cid(node.cid) == (0x70, node.digest)
