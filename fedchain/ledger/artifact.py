@@ -1,6 +1,6 @@
 """The compiled contract as it ships with the package: no user needs a compiler.
 
-contracts/build.py (run as scripts/contracts) writes the file from the Solidity sources; CI recompiles and compares.
+scripts/contracts writes the file from the Solidity sources; CI recompiles and compares.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Compile the contract into the artifact that ships with the package; run it as scripts/contracts.
+"""Compile the contract into the artifact that ships with the package, or compare the two; run as scripts/contracts.
 
-    scripts/contracts           write fedchain/ledger/FederationLedger.json
-    scripts/contracts --check   recompile and compare; exit 1 names the parts that differ
+Exit codes: 0 written or equal, 1 the parts that are named differ, 2 nothing could be compiled.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from typing import Any, Final
 import solcx
 from solcx.exceptions import SolcError
 
-CONTRACTS: Final = Path(__file__).resolve().parent
-ARTIFACT: Final = CONTRACTS.parent / "fedchain" / "ledger" / "FederationLedger.json"
+ROOT: Final = Path(__file__).resolve().parent.parent
+CONTRACTS: Final = ROOT / "contracts"
+ARTIFACT: Final = ROOT / "fedchain" / "ledger" / "FederationLedger.json"
 NAME: Final = "FederationLedger"
 
 SETTINGS: Final[dict[str, Any]] = {
@@ -59,12 +59,12 @@ def compile_ledger() -> dict[str, Any]:
 
 def differences(committed: dict[str, Any], compiled: dict[str, Any]) -> list[str]:
     """Name the parts of the artifact that differ."""
-    return [part for part in compiled.keys() | committed.keys() if compiled.get(part) != committed.get(part)]
+    return sorted(part for part in compiled | committed if compiled.get(part) != committed.get(part))
 
 
 def main() -> int:
     """Write the artifact, or compare it."""
-    parser = argparse.ArgumentParser(prog="scripts/contracts", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="scripts/contracts", description="Compile the contract's artifact.")
     parser.add_argument("--check", action="store_true", help="compare with the committed artifact, write nothing")
     check = parser.parse_args().check
     if not (CONTRACTS / "node_modules" / "solc").is_dir():
@@ -77,7 +77,7 @@ def main() -> int:
         return 2
     if check:
         wrong = differences(json.loads(ARTIFACT.read_text()), compiled)
-        for part in sorted(wrong):
+        for part in wrong:
             print(f"{ARTIFACT.name}: {part} is not what the sources compile to: run scripts/contracts")
         return 1 if wrong else 0
     ARTIFACT.write_text(json.dumps(compiled, indent=1) + "\n")

@@ -1,0 +1,196 @@
+"""Each kind of record: its event, its head, and what it leaves in the contract's state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from eth_account import Account
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedchain.core.content import NOTHING, Content, Digest
+from fedchain.core.records import (
+    NOBODY,
+    PAYLOADS,
+    Attested,
+    BufferClosed,
+    ContentErased,
+    EvaluationReported,
+    Meaning,
+    MemberSet,
+    ModelPublished,
+    Payload,
+    PolicySet,
+    Record,
+    Role,
+    Seq,
+    UpdateSubmitted,
+    Version,
+    address,
+    first_head,
+    next_head,
+)
+from fedchain.crypto.eip712 import sign_update
+
+A = Content(Digest(bytes(range(32))), 25_000_000)
+B = Content(Digest(bytes(range(32, 64))), 2**64 - 1)
+SOMEBODY = address("0x" + "5e" * 20)
+ALL = Role(15)
+
+EACH_KIND: list[tuple[str, Payload]] = [
+    ("governor", PolicySet(A)),
+    ("governor", MemberSet(SOMEBODY, Role.TRAINER | Role.AUDITOR, B)),
+    ("trainer", UpdateSubmitted(Version(0), 2**64 - 1, A)),
+    ("auditor", BufferClosed()),
+    ("aggregator", ModelPublished(Version(1), Seq(2**64 - 1), A, B)),
+    ("trainer", EvaluationReported(Version(0), B)),
+    ("auditor", EvaluationReported(Version(0), NOTHING)),
+    ("trainer", Attested(Version(0), Meaning.RECOMPUTED, A)),
+    ("auditor", Attested(Version(0), Meaning.REJECTED)),
+    ("aggregator", ContentErased(Seq(2**64 - 1), 2**16 - 1)),
+]
+
+
+def test_every_kind_is_tried() -> None:
+    assert {payload.kind for _, payload in EACH_KIND} == set(PAYLOADS)
+
+
+@pytest.mark.parametrize(("sender", "payload"), EACH_KIND)
+def test_a_record_is_one_event_and_extends_the_head(ledger: Any, sender: str, payload: Payload) -> None:
+    actor = getattr(ledger, sender)
+    before = ledger.head()
+
+    receipt = ledger.send(ledger.call(payload), actor)
+
+    assert ledger.events(receipt) == [(type(payload).__name__, actor, ledger.values(payload))]
+    assert ledger.head() == next_head(before, Record(Seq(0), actor, ledger.time(receipt), payload))
+
+
+def test_record_0_makes_the_governor_one(deploy: Any) -> None:
+    ledger = deploy()
+    payload = MemberSet(ledger.governor, Role.GOVERNOR)
+    record = Record(Seq(0), ledger.governor, ledger.time(ledger.birth), payload)
+
+    assert ledger.events(ledger.birth) == [("MemberSet", ledger.governor, ledger.values(payload))]
+    assert ledger.head() == next_head(first_head(ledger.federation), record)
+    assert ledger.member(ledger.governor) == (Role.GOVERNOR, 0)
+    assert ledger.at.functions.versions().call() == 0
+
+
+def test_a_first_ledger_has_no_predecessor(deploy: Any) -> None:
+    assert deploy().at.functions.predecessor().call() == [NOBODY, bytes(32)]
+
+
+def test_the_first_head_binds_the_predecessor_and_its_head(deploy: Any) -> None:
+    old = deploy()
+    new = deploy(old.federation.contract, old.head())
+    record = Record(
+        Seq(0), new.governor, new.time(new.birth), MemberSet(new.governor, Role.GOVERNOR)
+    )
+
+    ledger, last_head = new.at.functions.predecessor().call()
+    assert (address(ledger), last_head) == (old.federation.contract, old.head())
+    assert new.federation.predecessor_head == old.head()
+    assert new.head() == next_head(first_head(new.federation), record)
+
+
+def test_two_ledgers_never_share_a_head(deploy: Any) -> None:
+    assert deploy().head() != deploy().head()
+
+
+def test_roles_are_replaced_and_taken_away(ledger: Any) -> None:
+    for roles in (ALL, Role.AUDITOR, Role.NONE, Role.GOVERNOR | Role.TRAINER):
+        ledger.append(MemberSet(SOMEBODY, roles), ledger.governor)
+        assert ledger.member(SOMEBODY) == (roles, 0)
+
+
+def test_a_governor_goes_once_there_is_another(ledger: Any) -> None:
+    ledger.append(MemberSet(ledger.trainer, Role.GOVERNOR), ledger.governor)
+    ledger.append(MemberSet(ledger.governor, Role.NONE), ledger.governor)
+    ledger.append(MemberSet(ledger.governor, Role.GOVERNOR), ledger.trainer)
+    ledger.append(MemberSet(ledger.trainer, Role.TRAINER), ledger.trainer)
+
+    last = ledger.call(MemberSet(ledger.governor, Role.AUDITOR))
+    assert ledger.refusal(last, ledger.governor) == ("LastGovernor", ledger.governor)
+
+
+def test_versions_are_counted(ledger: Any) -> None:
+    for version in (1, 2, 3):
+        ledger.append(ModelPublished(Version(version), Seq(9), A, B), ledger.aggregator)
+        assert ledger.at.functions.versions().call() == version + 1
+
+
+# ------------------------------------------------------------------------- Solidity and Python, head for head
+
+SITES = [Account.from_key(bytes([site] * 32)) for site in (1, 2)]
+WORDS = st.integers(0, 2**64 - 1)
+VERSIONS = WORDS.map(Version)
+SEQS = WORDS.map(Seq)
+CONTENTS = st.builds(Content, st.binary(min_size=32, max_size=32).map(Digest), WORDS)
+NOT_EMPTY = CONTENTS.filter(lambda content: content.size > 0)
+# Nobody of those who act: roles are drawn at random, and those who act keep theirs.
+OTHERS = st.binary(min_size=20, max_size=20).map(lambda raw: address(raw.hex()))
+UPDATES = st.builds(UpdateSubmitted, VERSIONS, st.integers(1, 2**64 - 1), NOT_EMPTY)
+PAYLOADS_OF_ALL_KINDS = st.one_of(
+    st.builds(PolicySet, CONTENTS),
+    st.builds(MemberSet, OTHERS, st.integers(0, 15).map(Role), CONTENTS),
+    UPDATES,
+    st.builds(BufferClosed),
+    st.builds(ModelPublished, VERSIONS, SEQS, CONTENTS, CONTENTS),
+    st.builds(EvaluationReported, VERSIONS, CONTENTS),
+    st.builds(Attested, VERSIONS, st.sampled_from(Meaning), CONTENTS),
+    st.builds(ContentErased, SEQS, st.integers(0, 2**16 - 1)),
+)
+STEPS = st.one_of(
+    st.tuples(st.sampled_from(["governor", "trainer"]), PAYLOADS_OF_ALL_KINDS),
+    st.lists(st.tuples(st.sampled_from(SITES), UPDATES), min_size=1, max_size=4),
+)
+
+
+def fitted(payload: Payload, published: int) -> Payload:
+    """Replace a drawn version by one that the contract takes when so many are published."""
+    match payload:
+        case ModelPublished():
+            return replace(payload, version=Version(published))
+        case UpdateSubmitted():
+            return replace(payload, base=Version(payload.base % published))
+        case EvaluationReported() | Attested():
+            return replace(payload, version=Version(payload.version % published))
+        case _:
+            return payload
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=st.lists(st.tuples(st.integers(1, 2**20), STEPS), max_size=12))
+def test_solidity_and_python_agree_on_every_head(deploy: Any, steps: list[tuple[int, Any]]) -> None:
+    ledger = deploy()
+    trainers = [ledger.trainer, *(address(site.address) for site in SITES)]
+    head = ledger.head()
+    start: list[Payload] = [MemberSet(member, ALL) for member in (*trainers, ledger.governor)]
+    for payload in (*start, ModelPublished(Version(0), Seq(0), A, B)):
+        head = next_head(head, ledger.append(payload, ledger.governor))
+    published, nonces, now = 1, {site.address: 0 for site in SITES}, ledger.time(ledger.birth) + 100
+
+    for seconds, step in steps:
+        now += seconds
+        ledger.next_block_at(now)
+        if isinstance(step, list):
+            signed = []
+            for site, update in step:
+                fitting = fitted(update, published)
+                signed.append(sign_update(ledger.federation, site, fitting, nonces[site.address], now))
+                nonces[site.address] += 1
+            receipt = ledger.send(ledger.relay(*signed), ledger.stranger)
+            made = [(one.site, one.update) for one in signed]
+        else:
+            actor, payload = getattr(ledger, step[0]), fitted(step[1], published)
+            receipt = ledger.send(ledger.call(payload), actor)
+            made = [(actor, payload)]
+            published += isinstance(payload, ModelPublished)
+
+        assert ledger.events(receipt) == [(type(one).__name__, actor, ledger.values(one)) for actor, one in made]
+        for actor, payload in made:
+            head = next_head(head, Record(Seq(0), actor, now, payload))
+        assert ledger.head() == head
