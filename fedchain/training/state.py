@@ -14,9 +14,7 @@ from fedchain.core.errors import TaskError
 Arrays = dict[str, NDArray[Any]]
 """A model's parameters and persistent buffers by name, in state_dict order."""
 
-_DTYPES: Final = frozenset(
-    {torch.float32, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}
-)
+_DTYPES: Final = frozenset({torch.float32, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool})
 
 
 def arrays_of(model: torch.nn.Module) -> Arrays:
