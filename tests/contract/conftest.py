@@ -96,10 +96,7 @@ class Contract:
     def relay(self, *updates: SignedUpdate) -> Any:
         """Spell signed updates as the call that brings them."""
         return self.at.functions.submitUpdates(
-            [
-                (_spelt(one.site), *self.values(one.update), one.nonce, one.deadline, one.signature)
-                for one in updates
-            ]
+            [(_spelt(one.site), *self.values(one.update), one.nonce, one.deadline, one.signature) for one in updates]
         )
 
     def send(self, call: Any, sender: Address) -> TxReceipt:

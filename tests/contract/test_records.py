@@ -86,9 +86,7 @@ def test_a_first_ledger_has_no_predecessor(deploy: Any) -> None:
 def test_the_first_head_binds_the_predecessor_and_its_head(deploy: Any) -> None:
     old = deploy()
     new = deploy(old.federation.contract, old.head())
-    record = Record(
-        Seq(0), new.governor, new.time(new.birth), MemberSet(new.governor, Role.GOVERNOR)
-    )
+    record = Record(Seq(0), new.governor, new.time(new.birth), MemberSet(new.governor, Role.GOVERNOR))
 
     ledger, last_head = new.at.functions.predecessor().call()
     assert (address(ledger), last_head) == (old.federation.contract, old.head())
@@ -162,7 +160,7 @@ def fitted(payload: Payload, published: int) -> Payload:
             return payload
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(steps=st.lists(st.tuples(st.integers(1, 2**20), STEPS), max_size=12))
 def test_solidity_and_python_agree_on_every_head(deploy: Any, steps: list[tuple[int, Any]]) -> None:
     ledger = deploy()
