@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from fedchain.core.content import Content
@@ -31,10 +32,15 @@ class Fault:
         )
 
 
+Doubt = Callable[["Follower", Published, Manifest], Awaitable[list[Discrepancy]]]
+"""A check of a version before it is settled; what it finds joins what the records alone show."""
+
+
 class Follower:
     """A history that keeps up with its ledger."""
 
-    def __init__(self, ledger: Ledger, store: Store) -> None:
+    def __init__(self, ledger: Ledger, store: Store, doubt: Doubt | None = None) -> None:
+        self._doubt = doubt
         self.ledger = ledger
         self.store = store
         self.history = History(ledger.federation)
@@ -56,7 +62,8 @@ class Follower:
         while history.settled < len(history.published):
             version = history.published[history.settled]
             manifest = await self._manifest(version)
-            discrepancies = history.settle(manifest)
+            doubts = await self._doubt(self, version, manifest) if self._doubt and manifest else []
+            discrepancies = dict.fromkeys([*history.settle(manifest), *doubts])
             if manifest:
                 self.manifests[version.version] = manifest
             if discrepancies:

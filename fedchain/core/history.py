@@ -252,7 +252,9 @@ class _Buffer:
         )
 
     def _is_wanted(self, record: Record) -> bool:
-        if isinstance(record.payload, BufferClosed):
+        """Tell whether an update whose base is known has to be inspected, or inspected again for its norm."""
+        update = record.payload
+        if not isinstance(update, UpdateSubmitted) or not update.base < len(self.history.published):
             return False
         found = self.inspections.get(record.seq)
         needs_norm = self.policy.admission.max_norm is not None

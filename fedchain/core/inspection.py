@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from fedchain.core.admission import NORM2_BITS, Decision, Inspection
 from fedchain.core.content import Content
 from fedchain.core.fixedpoint import BLOCK, Q_LIMIT
-from fedchain.core.layout import MAX_BITS, Layout
-from fedchain.core.merge import ITEM
+from fedchain.core.layout import ITEM, MAX_BITS, Layout
 from fedchain.core.ports import Buffer
 from fedchain.core.records import Address
 
@@ -25,9 +24,7 @@ def inspect(update: Buffer, layout: Layout, site: Address, base: Content, *, nor
     is a q of -2^31, which has no negative.
     """
     header = layout.update_header(site, base)
-    if update.size != len(header) + layout.elements * ITEM + layout.freshest_bytes:
-        return MALFORMED
-    if update.read(0, len(header)) != header:
+    if update.size != layout.update_size(site, base) or update.read(0, len(header)) != header:
         return MALFORMED
     max_abs = norm2 = 0
     q = np.empty(min(BLOCK, layout.elements), np.int32)

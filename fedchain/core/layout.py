@@ -29,6 +29,9 @@ from fedchain.core.tensors import Tensor, decode_header, encode_header, read_hea
 MODEL_FORMAT: Final = "fedchain/model/1"
 UPDATE_FORMAT: Final = "fedchain/update/1"
 
+ITEM: Final = 4
+"""Bytes of a merged element, float32 in models and int32 in updates."""
+
 DEFAULT_BITS: Final = 24
 MAX_BITS: Final = 30
 
@@ -118,6 +121,10 @@ class Layout:
     def digest(self) -> str:
         """sha2-256 of the model header, in hexadecimal: what an update says it was made for."""
         return hashlib.sha256(self.model_header).hexdigest()
+
+    def update_size(self, site: Address, base: Content) -> int:
+        """Return the bytes of an update file."""
+        return len(self.update_header(site, base)) + self.elements * ITEM + self.freshest_bytes
 
     def update_header(self, site: Address, base: Content, sealing: str = "none") -> bytes:
         """Spell the header of a site's update to a base: one update has one header, so a reader compares bytes.

@@ -16,13 +16,10 @@ from numpy.typing import NDArray
 
 from fedchain.core.content import Content
 from fedchain.core.fixedpoint import BLOCK
-from fedchain.core.layout import Layout, Span
+from fedchain.core.layout import ITEM, Layout, Span
 from fedchain.core.plan import Plan
 from fedchain.core.ports import BlobWriter, Buffer
 from fedchain.core.strategies import COMBINERS, Block, Combiner, Weights
-
-ITEM: Final = 4
-"""Bytes of a merged element, float32 in models and int32 in updates."""
 
 CHUNK: Final = 8 << 20
 """Bytes of output computed before they are handed out."""

@@ -8,7 +8,7 @@ from fedchain.core.admission import Inspection
 from fedchain.core.content import Content
 from fedchain.core.errors import Unavailable
 from fedchain.core.history import History
-from fedchain.core.inspection import UNAVAILABLE, inspect
+from fedchain.core.inspection import MALFORMED, UNAVAILABLE, inspect
 from fedchain.core.layout import Layout
 from fedchain.core.merge import Sources, prepare
 from fedchain.core.plan import Plan
@@ -22,6 +22,8 @@ async def inspect_record(record: Record, history: History, layout: Layout, store
     update = record.payload
     assert isinstance(update, UpdateSubmitted)
     base = history.published[update.base].claim.model
+    if update.content.size != layout.update_size(record.actor, base):
+        return MALFORMED  # not a byte of it needs to be fetched
     try:
         buffer = await store.fetch(update.content)
     except Unavailable:

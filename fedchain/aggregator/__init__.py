@@ -1,0 +1,1 @@
+"""The aggregator: the daemon that publishes versions."""

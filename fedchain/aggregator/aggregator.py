@@ -1,0 +1,206 @@
+"""The aggregator's work: follow the ledger, admit, fetch ahead, merge, publish.
+
+It keeps no state of its own: everything follows from ledger and content, so another one may take over at any
+time, or run beside it. The contract takes the first of two equal publications.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter as Tally
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from fedchain.core.admission import Inspection
+from fedchain.core.content import Content
+from fedchain.core.errors import ConfigError, ContentError, LedgerError, LedgerRefused
+from fedchain.core.follower import Follower
+from fedchain.core.history import Outlook
+from fedchain.core.inspection import UNAVAILABLE
+from fedchain.core.manifest import manifest_of
+from fedchain.core.plan import Plan
+from fedchain.core.ports import Ledger, Store
+from fedchain.core.recompute import inspect_record, recompute
+from fedchain.core.records import Address, BufferClosed, ModelPublished, Record, Seq, UpdateSubmitted
+
+log = logging.getLogger(__name__)
+
+RETRY_S: Final = 1.0
+"""Seconds to wait after the ledger or a peer failed, before it is asked again."""
+
+IDLE_S: Final = 10.0
+"""Seconds after which the aggregator looks around even if the ledger tells nothing new."""
+
+FETCHES: Final = 4
+"""Updates fetched and inspected at once."""
+
+
+class Aggregator:
+    """One aggregator at work."""
+
+    def __init__(self, member: Address, ledger: Ledger, store: Store, *, threads: int, patience_s: float) -> None:
+        self.registry = CollectorRegistry()
+        self.follower = Follower(ledger, store)
+        self._member = member
+        self._ledger = ledger
+        self._store = store
+        self._threads = threads
+        self._patience_s = patience_s
+        self._inspections: dict[Seq, Inspection] = {}
+        self._inspecting: dict[Seq, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(FETCHES)
+        self._inspected = asyncio.Event()
+        self._closed_at = 0.0
+        self._paused = False
+        self._doing = "starting"
+        self._trouble: str | None = None
+        self._version = Gauge("fedchain_version", "Newest published version", registry=self.registry)
+        self._published = Counter("fedchain_published", "Versions published by this daemon", registry=self.registry)
+        self._merging = Histogram("fedchain_merge_seconds", "Seconds to merge a version", registry=self.registry)
+
+    async def run(self) -> None:
+        """Work until cancelled; there is nothing to save."""
+        try:
+            while True:
+                await self._step()
+        finally:
+            for task in self._inspecting.values():
+                task.cancel()
+
+    def status(self) -> dict[str, Any]:
+        """Describe the aggregator as JSON."""
+        history = self.follower.history
+        lines = [line for manifest in self.follower.manifests.values() for line in manifest.updates]
+        merged = [line.staleness or 0 for line in lines if line.decision == "merged"]
+        return {
+            "member": self._member,
+            "doing": self._doing,
+            "version": history.settled - 1,
+            "records": history.length,
+            "head": history.head.hex(),
+            "updates": dict(Tally(str(line.decision) for line in lines)),
+            "mean_staleness": sum(merged) / len(merged) if merged else None,
+            "waiting": sum(isinstance(record.payload, UpdateSubmitted) for record in history.tail),
+            "obstacle": self.obstacle(),
+        }
+
+    def obstacle(self) -> str | None:
+        """Say why the aggregator cannot publish just now."""
+        if self.follower.faults:
+            return f"the ledger holds a version that does not follow from it: {self.follower.faults[0]}"
+        if self._trouble:
+            return self._trouble
+        if not self.follower.history.settled:
+            return "genesis is not published yet: `fedchain genesis` does that"
+        return "paused" if self._paused else None
+
+    def control(self, action: str) -> None:
+        """Pause or resume publishing; raises ConfigError."""
+        if action not in ("pause", "resume"):
+            raise ConfigError(f"control has pause and resume, not {action}")
+        self._paused = action == "pause"
+
+    def is_member(self, member: Address) -> bool:
+        """Tell whether an address has a role now."""
+        history = self.follower.history
+        return bool(history.members.roles(member, Seq(history.length)))
+
+    async def _step(self) -> None:
+        """Publish the next version if it can be made; otherwise wait for what is missing."""
+        self._inspected.clear()
+        try:
+            await self.follower.advance()
+            self._trouble = None
+            self._version.set(self.follower.history.settled - 1)
+            if self.obstacle() is None:
+                outlook = self.follower.history.outlook(self._inspections)
+                self._fetch_ahead(outlook)
+                if outlook.plan is not None:
+                    await self._publish(outlook.plan)
+                    return
+                await self._close_if_due(outlook)
+            self._doing = "waiting"
+            await self._wait()
+        except (LedgerError, ContentError) as error:
+            self._trouble = str(error)
+            log.warning("%s; trying again in %g s", error, RETRY_S)
+            await asyncio.sleep(RETRY_S)
+
+    def _fetch_ahead(self, outlook: Outlook) -> None:
+        """Start to fetch and inspect every update that is not consumed yet; forget those that are."""
+        tail = {record.seq: record for record in self.follower.history.tail}
+        for seq in self._inspections.keys() - tail.keys():
+            del self._inspections[seq]
+        for record in outlook.wanted:
+            if record.seq not in self._inspecting:
+                norm = outlook.policy.admission.max_norm is not None
+                self._inspecting[record.seq] = asyncio.create_task(self._inspect(record, norm))
+
+    async def _inspect(self, record: Record, norm: bool) -> None:
+        """Find out what an update's content is; give its site some time to bring it."""
+        try:
+            async with self._slots:
+                layout = await self.follower.layout()
+                found = await inspect_record(record, self.follower.history, layout, self._store, norm=norm)
+            if found is UNAVAILABLE and time.time() < record.time + self._patience_s:
+                log.info("record %d: nobody gives %s yet", record.seq, record.payload)
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._inspections[record.seq] = found
+        except ContentError as error:
+            log.warning("record %d: %s; trying again in %g s", record.seq, error, RETRY_S)
+            await asyncio.sleep(RETRY_S)
+        finally:
+            del self._inspecting[record.seq]
+            self._inspected.set()
+
+    async def _publish(self, plan: Plan) -> None:
+        """Merge and publish; another aggregator may have been faster, which changes nothing."""
+        history = self.follower.history
+        self._doing = f"merging version {plan.version}"
+        started = time.monotonic()
+        layout = await self.follower.layout()
+        model = await recompute(plan, layout, self._store, self._store.local.create(), threads=self._threads)
+        self._merging.observe(time.monotonic() - started)
+        manifest = await asyncio.to_thread(self._put, manifest_of(history.federation, plan, model).canonical())
+        claim = ModelPublished(plan.version, plan.through, model, manifest)
+        try:
+            record = await self._ledger.append(claim, key=f"publish:{plan.version}")
+        except LedgerRefused as error:
+            if error.name != "WrongVersion":
+                raise
+            log.info("version %d is published already", plan.version)
+        else:
+            self._published.inc()
+            log.info("version %d is record %d: %d merged, %s", plan.version, record.seq, len(plan.merged), model.cid)
+
+    async def _close_if_due(self, outlook: Outlook) -> None:
+        """Close a buffer whose time is over; the block's time decides whether it was."""
+        now = time.time()
+        if outlook.due is None or outlook.wanted or now < max(outlook.due, self._closed_at + RETRY_S):
+            return
+        self._closed_at = now
+        log.info("the buffer of version %d is over its time with %d updates", outlook.version, len(outlook.admitted))
+        await self._ledger.append(BufferClosed())
+
+    async def _wait(self) -> None:
+        """Wait for a record, an inspection, or the time to look around."""
+        events = [
+            asyncio.create_task(self._ledger.wait(Seq(self.follower.history.length), IDLE_S)),
+            asyncio.create_task(self._inspected.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for event in events:
+                event.cancel()
+        for event in done:
+            event.result()
+
+    def _put(self, data: bytes) -> Content:
+        writer = self._store.local.create()
+        writer.write(data)
+        return writer.commit()

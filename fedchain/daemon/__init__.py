@@ -1,0 +1,1 @@
+"""What the two daemons share: configuration, web face, peers that announce themselves, a graceful end."""

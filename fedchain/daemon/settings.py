@@ -1,0 +1,180 @@
+"""Configuration: TOML files with a comment on every line, read once at the entry point."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedchain.core.document import explain
+from fedchain.core.errors import ConfigError
+
+File = Annotated[Path, Field(strict=False)]
+"""A path; a relative one starts at the configuration file's folder."""
+
+Seconds = Annotated[float, Field(gt=0, strict=False)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Table(BaseModel):
+    """One table of a configuration file: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class LedgerTable(Table):
+    """Where the ledger is."""
+
+    rpc: str = Field(description="URL of an Ethereum JSON-RPC endpoint; your own node where you can")
+    contract: str = Field(description="address of the federation's FederationLedger contract")
+    block: int = Field(0, ge=0, description="block in which the contract was deployed: reading starts there")
+    confirmations: Annotated[int, Field(ge=0)] | Literal["finalized"] = Field(
+        "finalized", description='blocks that must follow a record before it counts, or "finalized"; 0 on a devnet'
+    )
+    poll_s: Seconds = Field(2.0, description="seconds between two looks at the chain")
+
+
+class KeyTable(Table):
+    """The key that this daemon signs with; the password comes from a file or from the environment."""
+
+    file: File = Field(description="keystore file (version 3), made with `fedchain keys new`")
+    password_file: File | None = Field(None, description="file whose first line is the password")
+    password_env: str | None = Field(None, description="or: name of the environment variable that holds the password")
+
+    def password(self) -> str:
+        """Read the password; raises ConfigError."""
+        return read_password(self.password_file, self.password_env)
+
+
+class TlsTable(Table):
+    """Certificates; with `client_ca`, mutual TLS."""
+
+    certificate: File = Field(description="PEM file with the server's certificate chain")
+    key: File = Field(description="PEM file with its private key")
+    client_ca: File | None = Field(None, description="PEM file: only clients with a certificate of this CA are served")
+
+
+class WebTable(Table):
+    """Where the daemon listens: health, metrics, status, blobs."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
+    port: Port = Field(description="port to listen on")
+    url: str | None = Field(None, description="URL under which others reach this daemon; default http://host:port")
+    token_file: File | None = Field(None, description="file with the token that control end points need")
+    tls: TlsTable | None = Field(None, description="table with certificate, key, client_ca; without it, plain HTTP")
+
+    @property
+    def public_url(self) -> str:
+        """The URL that the daemon announces."""
+        scheme = "http" if self.tls is None else "https"
+        return (self.url or f"{scheme}://{self.host}:{self.port}").rstrip("/")
+
+
+class DaemonTable(Table):
+    """What every daemon is told."""
+
+    folder: File = Field(Path("state"), description="folder for blobs, journal and mirror; all of it can be rebuilt")
+    peers: tuple[str, ...] = Field(
+        (), strict=False, description="gateways to read blobs from; daemons that announce themselves are added"
+    )
+    ledger: LedgerTable
+    key: KeyTable
+    web: WebTable
+
+
+T = TypeVar("T", bound=Table)
+
+
+def load_settings(path: Path, kind: type[T]) -> T:
+    """Read a configuration file; raises ConfigError naming file, key, value and what is allowed."""
+    try:
+        document = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    try:
+        settings = kind.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {explain(error)}; allowed here: {_allowed(kind, error)}") from error
+    return settings.model_copy(update=_anchored(settings, path.parent.resolve()))
+
+
+def read_password(file: Path | None, env: str | None) -> str:
+    """Read a password from a file's first line or from the environment; raises ConfigError."""
+    if file is not None:
+        try:
+            return file.read_text().split("\n", 1)[0]
+        except OSError as error:
+            raise ConfigError(f"password file {file}: {error.strerror}") from error
+    if env is not None and env in os.environ:
+        return os.environ[env]
+    missing = f"the environment variable {env} is not set" if env else "neither password_file nor password_env is given"
+    raise ConfigError(f"no password for the key: {missing}")
+
+
+def render(kind: type[Table], values: dict[str, Any]) -> str:
+    """Write a configuration file: every key on a line of its own, with what it means.
+
+    Keys without a value are written as comments with their default.
+    """
+    return "\n".join(_lines(kind, values, "")) + "\n"
+
+
+def _lines(kind: type[Table], values: dict[str, Any], table: str) -> list[str]:
+    lines, tables = [], []
+    for name, field in kind.model_fields.items():
+        inner = _table_of(field.annotation)
+        if inner is not None:
+            if name in values or field.is_required():
+                title = f"{table}{name}"
+                doc = (inner.__doc__ or "").splitlines()[0]
+                tables += ["", f"[{title}]  # {doc}", *_lines(inner, values.get(name, {}), f"{title}.")]
+        elif field.annotation == dict[str, Any]:
+            tables += ["", f"[{name}]  # {field.description}", *_free_lines(values.get(name, {}))]
+        elif name in values:
+            lines.append(f"{name} = {_toml(values[name])}  # {field.description}")
+        else:
+            default = "…" if field.default is None or field.is_required() else _toml(field.default)
+            lines.append(f"# {name} = {default}  # {field.description}")
+    return lines + tables
+
+
+def _free_lines(values: dict[str, Any]) -> list[str]:
+    return [f"{name} = {_toml(value)}  # read by the task" for name, value in values.items()]
+
+
+def _toml(value: Any) -> str:
+    """Spell a value: JSON's strings, numbers, booleans and arrays are TOML's."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, default=str, ensure_ascii=False)
+
+
+def _table_of(annotation: Any) -> type[Table] | None:
+    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(candidate, type) and issubclass(candidate, Table):
+            return candidate
+    return None
+
+
+def _anchored(table: Table, folder: Path) -> dict[str, Any]:
+    """Anchor relative paths, in nested tables too."""
+    changed: dict[str, Any] = {}
+    for name, value in table:
+        if isinstance(value, Path):
+            changed[name] = folder / value.expanduser()
+        elif isinstance(value, Table):
+            changed[name] = value.model_copy(update=_anchored(value, folder))
+    return changed
+
+
+def _allowed(kind: type[Table], error: ValidationError) -> str:
+    """List the keys that stand where the first error is."""
+    table: type[Table] = kind
+    for part in error.errors()[0]["loc"][:-1]:
+        field = table.model_fields.get(str(part))
+        table = (_table_of(field.annotation) if field else None) or table
+    return ", ".join(table.model_fields)

@@ -1,0 +1,159 @@
+"""The web face of a daemon: health, readiness, metrics, status, control; and its life from start to SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import signal
+import ssl
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from fedchain.core.errors import ConfigError
+from fedchain.daemon.settings import TlsTable, WebTable
+
+log = logging.getLogger(__name__)
+
+GRACE_S: Final = 10.0
+"""Seconds that open requests have to end after SIGTERM."""
+
+
+class Service(Protocol):
+    """What a daemon does behind its web face."""
+
+    registry: CollectorRegistry
+    """Its metrics."""
+
+    async def run(self) -> None:
+        """Work until cancelled; on cancellation, leave everything as a restart wants it."""
+
+    def status(self) -> dict[str, Any]:
+        """Describe the state for people and programs, as JSON."""
+
+    def obstacle(self) -> str | None:
+        """Say why the service cannot do its work just now; None when it can."""
+
+    def control(self, action: str) -> None:
+        """Carry out `pause` or `resume`; raises ConfigError for anything else."""
+
+
+SERVICE: Final = web.AppKey("service", Service)
+TOKEN: Final = web.AppKey("token", str)
+WORK: Final = web.AppKey("work", asyncio.Task[None])
+
+
+def application(service: Service, token: str | None, routes: Iterable[web.AbstractRouteDef] = ()) -> web.Application:
+    """Build the application: GET /healthz, /readyz, /metrics, /status; POST /control/{action} with a token."""
+    app = web.Application()
+    app[SERVICE] = service
+    if token:
+        app[TOKEN] = token
+    app.add_routes(
+        [
+            web.get("/healthz", _health),
+            web.get("/readyz", _ready),
+            web.get("/metrics", _metrics),
+            web.get("/status", _status),
+            web.post("/control/{action}", _control),
+            *routes,
+        ]
+    )
+    app.cleanup_ctx.append(_work)
+    return app
+
+
+async def serve(app: web.Application, table: WebTable) -> None:
+    """Run the daemon until SIGTERM or SIGINT, or until its work fails; raises what the work raised."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_S)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, table.host, table.port, ssl_context=_tls(table.tls))
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigError(f"web.port = {table.port}: cannot listen on {table.host}: {error.strerror}") from error
+        log.info("listening on %s", table.public_url)
+        stopping = asyncio.create_task(stop.wait())
+        ends: set[asyncio.Task[Any]] = {stopping, app[WORK]}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if app[WORK].done():
+            app[WORK].result()
+        log.info("stopping")
+    finally:
+        await runner.cleanup()
+
+
+def read_token(table: WebTable) -> str | None:
+    """Read the control token; raises ConfigError."""
+    if table.token_file is None:
+        return None
+    try:
+        token = table.token_file.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"web.token_file = {table.token_file}: {error.strerror}") from error
+    if not token:
+        raise ConfigError(f"web.token_file = {table.token_file}: the file is empty; put a long random word into it")
+    return token
+
+
+async def _work(app: web.Application) -> AsyncIterator[None]:
+    app[WORK] = asyncio.create_task(app[SERVICE].run(), name="work")
+    yield
+    app[WORK].cancel()
+    with suppress(asyncio.CancelledError):
+        await app[WORK]
+
+
+async def _health(_request: web.Request) -> web.Response:
+    return web.json_response({"status": "alive"})
+
+
+async def _ready(request: web.Request) -> web.Response:
+    obstacle = request.app[SERVICE].obstacle()
+    return web.json_response({"ready": obstacle is None, "obstacle": obstacle}, status=503 if obstacle else 200)
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    body = generate_latest(request.app[SERVICE].registry)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _status(request: web.Request) -> web.Response:
+    return web.json_response(request.app[SERVICE].status())
+
+
+async def _control(request: web.Request) -> web.Response:
+    token = request.app.get(TOKEN)
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if token is None or not hmac.compare_digest(token.encode(), given.encode()):
+        raise web.HTTPUnauthorized(text="control needs the token of web.token_file: Authorization: Bearer …\n")
+    try:
+        request.app[SERVICE].control(request.match_info["action"])
+    except ConfigError as error:
+        raise web.HTTPBadRequest(text=f"{error}\n") from error
+    return web.json_response(request.app[SERVICE].status())
+
+
+def _tls(table: TlsTable | None) -> ssl.SSLContext | None:
+    if table is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(table.certificate, table.key)
+        if table.client_ca is not None:
+            context.load_verify_locations(table.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"web.tls: {table.certificate}, {table.key}, {table.client_ca}: {error}") from error
+    return context

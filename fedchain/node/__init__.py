@@ -1,0 +1,1 @@
+"""The node: the daemon that a site runs beside its data."""

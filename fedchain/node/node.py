@@ -1,0 +1,264 @@
+"""The node's work: follow the ledger, verify the newest version, train, store, submit, repeat.
+
+Two loops: one follows and trains, one submits what the journal says is stored. So training goes on while the
+chain is down, and a slow chain delays nothing but its own records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from fedchain.core.content import Content
+from fedchain.core.document import Document
+from fedchain.core.errors import ConfigError, ContentError, LedgerError, LedgerRefused
+from fedchain.core.fixedpoint import encode_update
+from fedchain.core.follower import Follower
+from fedchain.core.history import Published
+from fedchain.core.layout import Layout
+from fedchain.core.manifest import Discrepancy, Manifest
+from fedchain.core.modelfile import read_model, write_update
+from fedchain.core.ports import Ledger, Store
+from fedchain.core.records import (
+    Address,
+    Attested,
+    EvaluationReported,
+    Meaning,
+    Payload,
+    Role,
+    Seq,
+    UpdateSubmitted,
+    Version,
+)
+from fedchain.core.replay import replay
+from fedchain.node.journal import Entry, Journal
+from fedchain.node.settings import NodeTable
+from fedchain.store.hashing import HashingWriter
+from fedchain.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+RETRY_S: Final = 2.0
+"""Seconds to wait after the ledger or a peer failed, before it is asked again."""
+
+IDLE_S: Final = 10.0
+"""Seconds after which a node looks around even if the ledger tells nothing new."""
+
+
+class Report(Document):
+    """How a version does on a site's own data."""
+
+    format: str = "fedchain/report/1"
+    version: int
+    model: str
+    metrics: dict[str, float]
+
+
+class Node:
+    """One site at work."""
+
+    def __init__(
+        self, member: Address, ledger: Ledger, store: Store, *, trainer: Trainer, journal: Journal, table: NodeTable
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self.follower = Follower(ledger, store, self._replay if table.verify == "replay" else None)
+        self._member = member
+        self._ledger = ledger
+        self._store = store
+        self._trainer = trainer
+        self._journal = journal
+        self._table = table
+        self._verified: Version | None = None
+        self._arrays: dict[str, Any] = {}
+        self._metrics: dict[str, float] = {}
+        self._paused = False
+        self._doing = "starting"
+        self._trouble: str | None = None
+        self._stored = asyncio.Event()
+        self._said: set[asyncio.Task[None]] = set()
+        self._version_gauge = Gauge("fedchain_version", "Newest verified version", registry=self.registry)
+        self._trainings = Counter("fedchain_trainings", "Trainings finished", registry=self.registry)
+        self._seconds = Counter("fedchain_training_seconds", "Seconds spent training", registry=self.registry)
+
+    async def run(self) -> None:
+        """Work until cancelled; the journal then holds all that a restart needs."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._train_forever())
+                tasks.create_task(self._submit_forever())
+        finally:
+            for task in self._said:
+                task.cancel()
+            self._trainer.close()
+            self._journal.close()
+
+    def status(self) -> dict[str, Any]:
+        """Describe the node as JSON."""
+        history = self.follower.history
+        return {
+            "member": self._member,
+            "doing": self._doing,
+            "version": self._verified,
+            "records": history.length,
+            "head": history.head.hex(),
+            "updates": self._journal.counts(),
+            "metrics": self._metrics,
+            "device": str(self._trainer.device),
+            "obstacle": self.obstacle(),
+        }
+
+    def obstacle(self) -> str | None:
+        """Say why the node cannot train just now."""
+        history = self.follower.history
+        if self.follower.faults:
+            return f"the ledger holds a version that does not follow from it: {self.follower.faults[0]}"
+        if self._trouble:
+            return self._trouble
+        if not history.published:
+            return "genesis is not published yet"
+        if Role.TRAINER not in history.members.roles(self._member, Seq(history.length)):
+            return f"{self._member} is no trainer: the governor makes it one with `fedchain member set`"
+        return "paused" if self._paused else None
+
+    def control(self, action: str) -> None:
+        """Pause or resume training; raises ConfigError."""
+        if action not in ("pause", "resume"):
+            raise ConfigError(f"control has pause and resume, not {action}")
+        self._paused = action == "pause"
+
+    def is_member(self, member: Address) -> bool:
+        """Tell whether an address has a role now."""
+        history = self.follower.history
+        return bool(history.members.roles(member, Seq(history.length)))
+
+    async def _train_forever(self) -> None:
+        while True:
+            try:
+                await self._follow()
+                self._trouble = None
+                if self.obstacle() is None and self._may_train():
+                    await self._train()
+                else:
+                    self._doing = "waiting"
+                    await self._ledger.wait(Seq(self.follower.history.length), IDLE_S)
+            except (LedgerError, ContentError) as error:
+                self._trouble = str(error)
+                log.warning("%s; trying again in %g s", error, RETRY_S)
+                await asyncio.sleep(RETRY_S)
+
+    async def _follow(self) -> None:
+        """Catch up with the ledger; fetch, check and evaluate the newest version."""
+        await self.follower.advance()
+        latest = self.follower.history.latest
+        if latest is None or latest.version == self._verified or self.follower.faults:
+            return
+        self._doing = f"fetching version {latest.version}"
+        layout, model = await self.follower.layout(), await self._store.fetch(latest.claim.model)
+        self._arrays = await asyncio.to_thread(read_model, layout, model)
+        self._verified = latest.version
+        self._version_gauge.set(latest.version)
+        if self._table.evaluate:
+            self._doing = f"evaluating version {latest.version}"
+            self._metrics = await self._trainer.evaluate(self._arrays)
+            log.info("version %d: %s", latest.version, _plain(self._metrics))
+            if self._table.report:
+                self._say(self._report(latest))
+
+    def _may_train(self) -> bool:
+        """Tell whether one more update of this site still fits the open buffer."""
+        history = self.follower.history
+        in_buffer = sum(
+            record.actor == self._member for record in history.tail if isinstance(record.payload, UpdateSubmitted)
+        )
+        on_the_way = len(self._journal.waiting()) + len(self._journal.included_since(history.length))
+        latest = history.latest
+        assert latest is not None
+        _, _, policy = history.policy(latest.record.seq)
+        return in_buffer + on_the_way < policy.buffer.per_site
+
+    async def _train(self) -> None:
+        """Train on the newest version and store the update."""
+        assert self._verified is not None
+        entry = self._journal.begin(self._verified)
+        base = self.follower.history.published[entry.base].claim.model
+        self._doing = f"training on version {entry.base}"
+        started = time.monotonic()
+        seed = (self._table.training.seed << 32) + entry.number
+        trained = await self._trainer.train(self._arrays, seed, self._table.training.steps)
+        await asyncio.sleep(max(0.0, (self._table.training.at_least_s or 0.0) - (time.monotonic() - started)))
+        layout = await self.follower.layout()
+        content = await asyncio.to_thread(self._store_update, layout, base, trained.arrays)
+        self._journal.stored(entry, trained.fit.samples, content)
+        self._stored.set()
+        self._trainings.inc()
+        self._seconds.inc(trained.seconds)
+        log.info("trained on version %d: %s, %s", entry.base, content.cid, _plain(dict(trained.fit.metrics)))
+
+    def _store_update(self, layout: Layout, base: Content, trained: dict[str, Any]) -> Content:
+        """Encode, seal (policy: none) and store what training changed."""
+        arrays = encode_update(layout, trained, self._arrays)
+        return write_update(layout.update_header(self._member, base), arrays, self._store.local.create())
+
+    async def _submit_forever(self) -> None:
+        """Bring every stored update to the ledger, oldest first."""
+        while True:
+            self._stored.clear()
+            for entry in self._journal.waiting():
+                await self._submit(entry)
+            await self._stored.wait()
+
+    async def _submit(self, entry: Entry) -> None:
+        try:
+            record = await self._ledger.append(entry.update, key=f"update:{entry.content.cid}")
+        except LedgerRefused as error:
+            log.error("update %d is refused: %s", entry.number, error)
+            self._journal.refused(entry, str(error))
+            return
+        self._journal.included(entry, record.seq)
+        log.info("update to version %d is record %d", entry.base, record.seq)
+
+    async def _report(self, version: Published) -> None:
+        """Put an evaluation on the ledger."""
+        report = Report(version=version.version, model=version.claim.model.cid, metrics=self._metrics).canonical()
+        content = await asyncio.to_thread(self._put, report)
+        await self._append(EvaluationReported(version.version, content), f"report:{version.version}")
+
+    async def _replay(self, follower: Follower, version: Published, manifest: Manifest) -> list[Discrepancy]:
+        """Recompute a version before it counts, and say on the ledger that it holds."""
+        self._doing = f"recomputing version {version.version}"
+        found = await replay(
+            version,
+            manifest,
+            follower.history,
+            layout=await follower.layout(),
+            store=self._store,
+            scratch=HashingWriter,
+        )
+        if not found and version.version:
+            self._say(self._append(Attested(version.version, Meaning.RECOMPUTED), f"attest:{version.version}"))
+        return found
+
+    def _put(self, data: bytes) -> Content:
+        writer = self._store.local.create()
+        writer.write(data)
+        return writer.commit()
+
+    def _say(self, what: Any) -> None:
+        """Append a record that nothing waits for."""
+        task = asyncio.create_task(what)
+        self._said.add(task)
+        task.add_done_callback(self._said.discard)
+
+    async def _append(self, payload: Payload, key: str) -> None:
+        try:
+            await self._ledger.append(payload, key)
+        except LedgerError as error:
+            log.warning("%s is not on the ledger: %s", key, error)
+
+
+def _plain(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
