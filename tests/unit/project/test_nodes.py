@@ -1,0 +1,47 @@
+"""nodes/: what a person starts by hand is what the code reads."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fedchain.core.policy import Policy, fedbuff
+
+ROOT = Path(__file__).resolve().parents[3]
+NODES = ROOT / "nodes"
+
+
+def test_policy_is_fedbuff_over_four_updates() -> None:
+    assert Policy.model_validate(tomllib.loads((NODES / "policy.toml").read_text())) == fedbuff(size=4)
+
+
+@pytest.mark.parametrize("script", ["nodes/bootstrap", "nodes/passwords", "scripts/setup", "scripts/demo"])
+def test_scripts_are_executable_and_stop_at_the_first_failure(script: str) -> None:
+    assert os.access(ROOT / script, os.X_OK)
+    assert "\nset -euo pipefail\n" in (ROOT / script).read_text()
+
+
+def test_passwords_are_made_once_for_their_owner_alone(tmp_path: Path) -> None:
+    script = tmp_path / "passwords"
+    script.write_bytes((NODES / "passwords").read_bytes())
+    script.chmod(0o755)
+    for number in (1, 2):
+        (tmp_path / f"hospital-{number}").mkdir()
+
+    subprocess.run([script], check=True)
+    made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    subprocess.run([script], check=True)
+
+    assert sorted(made) == [f"{party}.password" for party in ("aggregator", "governor", "hospital-1", "hospital-2")]
+    assert len(set(made.values())) == len(made)
+    for name, password in made.items():
+        path = tmp_path / "secrets" / name
+        assert re.fullmatch(r"[A-Za-z0-9+/]{32}\n", password)
+        assert path.read_text() == password
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
