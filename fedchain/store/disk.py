@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Final, Self
 
 from fedchain.core.errors import ContentError, Corrupt, Unavailable
@@ -34,10 +35,6 @@ class FileBuffer:
         """Length in bytes."""
         return self._size
 
-    def fileno(self) -> int:
-        """Return the file descriptor, which stays the buffer's own."""
-        return self._fd
-
     def read_into(self, offset: int, out: memoryview) -> None:
         """Fill `out` from `offset` on; raises Corrupt when the bytes end early. Safe from several threads."""
         rest = out.cast("B")
@@ -54,6 +51,13 @@ class FileBuffer:
         out = bytearray(size)
         self.read_into(offset, memoryview(out))
         return bytes(out)
+
+    def read_cached(self, offset: int, out: memoryview) -> bool:
+        """Fill `out` if that takes no wait for the disk (RWF_NOWAIT); tell whether it did."""
+        try:
+            return os.preadv(self._fd, [out], offset, os.RWF_NOWAIT) == len(out)
+        except OSError:  # not in the page cache, or a file system without RWF_NOWAIT
+            return False
 
     def close(self) -> None:
         """Close the file; reading then fails."""
@@ -80,6 +84,7 @@ class NewFile:
 
     def __init__(self, folder: Path, kept: str | None = None) -> None:
         self._fd = -1
+        self._lock = Lock()
         self._folder = folder
         self._kept = kept is not None
         with failing(folder, "write to"):
@@ -90,27 +95,25 @@ class NewFile:
         """Where the bytes are for now."""
         return self._path
 
-    def write(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Append bytes."""
-        with failing(self._folder, "write to"):
+    def write(self, offset: int, parts: Sequence[bytes | memoryview]) -> int:
+        """Write parts one after another from `offset` on; return where they end. Safe from several threads."""
+        with failing(self._folder, "write to"), self._lock:
             for part in parts:
                 rest = memoryview(part)
                 while rest:
-                    rest = rest[os.write(self._fd, rest) :]
+                    count = os.pwrite(self._fd, rest, offset)
+                    offset, rest = offset + count, rest[count:]
+        return offset
 
-    def cut(self, size: int) -> None:
-        """Drop all bytes after the first `size`, and go on from there."""
-        with failing(self._folder, "write to"):
+    def publish(self, name: str, size: int) -> None:
+        """Make the file's first `size` bytes durable, then visible as `name` in place of what may stand there."""
+        with failing(self._folder, "write to"), self._lock:
             os.ftruncate(self._fd, size)
-            os.lseek(self._fd, size, os.SEEK_SET)
-
-    def publish(self, name: str) -> None:
-        """Make the file durable, then visible as `name` in place of what may stand there."""
-        with failing(self._folder, "write to"):
             os.fsync(self._fd)
             self._path.rename(self._folder / name)
             _sync_folder(self._folder)
-        self._close()
+            os.close(self._fd)
+            self._fd = -1
 
     def drop(self) -> None:
         """Delete the file; harmless after `publish`."""
@@ -119,16 +122,17 @@ class NewFile:
             self._close()
 
     def keep(self) -> None:
-        """Let go of the file; one that is not to be kept is deleted."""
-        if self._kept:
+        """Let go of the file; one that is not to be kept, or is empty, is deleted."""
+        if self._fd >= 0 and self._kept and os.fstat(self._fd).st_size:
             self._close()
         else:
             self.drop()
 
     def _close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        with self._lock:  # a thread that still writes must not meet another file under this number
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)
 
     def __del__(self) -> None:
         self.keep()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, Final
 
@@ -64,16 +65,11 @@ class FileBlobs:
 
     def create(self) -> FileWriter:
         """Start a new blob."""
-        return FileWriter(self, NewFile(self._folder), Growing())
+        return FileWriter(self, NewFile(self._folder))
 
-    def resume(self, content: Content) -> FileWriter:
-        """Start a fetch, or go on with one that was cut off: its whole chunks are read and hashed again."""
-        file, growing = NewFile(self._folder, kept=content.cid), Growing()
-        with disk.failing(file.path, "read"), FileBuffer(file.path) as old:
-            for offset in range(0, min(old.size, content.size) - CHUNK + 1, CHUNK):
-                growing.add(memoryview(old.read(offset, CHUNK)))
-        file.cut(growing.size)
-        return FileWriter(self, file, growing)
+    def resume(self, content: Content) -> FileLanding:
+        """Start a fetch, or go on with one that was cut off."""
+        return FileLanding(self, NewFile(self._folder, kept=content.cid), content.size)
 
     def check(self, content: Content) -> None:
         """Re-hash every byte of a blob and its tree; raises Corrupt naming the first wrong block, Unavailable."""
@@ -102,12 +98,12 @@ class FileBlobs:
         """Make a written file visible as the blob that its tree says."""
         cid = tree.content.cid
         if tree.nodes:
-            beside = NewFile(self._folder)
-            beside.write([car.header(root(tree.content).codec, tree.content.digest)])
+            parts = [car.header(root(tree.content).codec, tree.content.digest)]
             for block, data in tree.nodes:
-                beside.write([car.prefix(block.codec, block.digest, block.length), data])
-            beside.publish(cid + _TREE)
-        file.publish(cid)
+                parts += [car.prefix(block.codec, block.digest, block.length), data]
+            beside = NewFile(self._folder)
+            beside.publish(cid + _TREE, beside.write(0, parts))
+        file.publish(cid, tree.content.size)
         self._place(tree)
 
     def _learn(self, cid: Cid) -> tuple[Content, Block] | None:
@@ -126,31 +122,16 @@ class FileBlobs:
 class FileWriter:
     """A blob being written to a folder."""
 
-    def __init__(self, blobs: FileBlobs, file: NewFile, growing: Growing) -> None:
+    def __init__(self, blobs: FileBlobs, file: NewFile) -> None:
         self._blobs = blobs
         self._file = file
-        self._growing = growing
-
-    @property
-    def leaves(self) -> Sequence[Digest]:
-        """sha2-256 of each complete chunk."""
-        return self._growing.leaves
+        self._growing = Growing()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes; raises ContentError when the disk does not take them."""
         flat = memoryview(data).cast("B")
+        self._file.write(self._growing.size, [flat])
         self._growing.add(flat)
-        self._file.write([flat])
-
-    def append(self, digest: Digest, parts: Sequence[bytes]) -> None:
-        """Append a chunk that hashes to `digest`; raises ContentError when the disk does not take it."""
-        self._growing.add_leaf(digest, sum(map(len, parts)))
-        self._file.write(parts)
-
-    def cut(self, count: int) -> None:
-        """Drop all chunks after the first `count`."""
-        self._growing.cut(count)
-        self._file.cut(count * CHUNK)
 
     def commit(self) -> Content:
         """Bring the blob to the disk, make it visible, and return its name."""
@@ -161,6 +142,29 @@ class FileWriter:
     def abort(self) -> None:
         """Throw away what was written; harmless after `commit`."""
         self._file.drop()
+
+
+class FileLanding:
+    """A blob on its way into a folder."""
+
+    def __init__(self, blobs: FileBlobs, file: NewFile, size: int) -> None:
+        self._blobs = blobs
+        self._file = file
+        self._size = size
+
+    def held(self) -> list[Digest]:
+        """Hash what an earlier fetch left: sha2-256 of each chunk, from the first on."""
+        with disk.failing(self._file.path, "read"), FileBuffer(self._file.path) as old:
+            end = min(old.size, self._size)
+            return [Digest(sha256(old.read(at, min(CHUNK, end - at))).digest()) for at in range(0, end, CHUNK)]
+
+    def put(self, offset: int, parts: Sequence[bytes | memoryview]) -> None:
+        """Write a block that was checked, in parts; raises ContentError when the disk does not take it."""
+        self._file.write(offset, parts)
+
+    def commit(self, tree: Tree) -> None:
+        """Bring the blob to the disk and make it visible."""
+        self._blobs.publish(self._file, tree)
 
     def keep(self) -> None:
         """Stop here, so that a later `resume` goes on from what came; harmless after `commit`."""

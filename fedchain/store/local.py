@@ -7,26 +7,20 @@ from typing import Protocol
 
 from fedchain.core.content import Content, Digest
 from fedchain.core.ports import Blobs
+from fedchain.store.unixfs import Tree
 
 
 class Landing(Protocol):
-    """A blob on its way here, chunk by chunk, in the blob's order."""
+    """A blob on its way here, block by block, in any order."""
 
-    @property
-    def leaves(self) -> Sequence[Digest]:
-        """sha2-256 of each chunk that is here, hashed from the bytes themselves."""
+    def held(self) -> list[Digest]:
+        """Hash what an earlier fetch left: sha2-256 of each chunk, from the first on."""
 
-    def append(self, digest: Digest, parts: Sequence[bytes]) -> None:
-        """Add the next chunk, in parts; the caller has checked that they hash to `digest`."""
+    def put(self, offset: int, parts: Sequence[bytes | memoryview]) -> None:
+        """Write a block that was checked, in parts. Safe from several threads."""
 
-    def cut(self, count: int) -> None:
-        """Drop all chunks after the first `count`."""
-
-    def commit(self) -> Content:
-        """Make the blob durable and visible, and return its name."""
-
-    def abort(self) -> None:
-        """Throw away what came."""
+    def commit(self, tree: Tree) -> None:
+        """Make the blob durable and visible; every leaf of its tree has been put, or was held."""
 
     def keep(self) -> None:
         """Stop here, so that a later `resume` goes on from what came; harmless after `commit`."""

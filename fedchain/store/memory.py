@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedchain.core.content import CHUNK, Content, Digest
+from fedchain.core.content import Content, Digest
 from fedchain.core.errors import Corrupt, Unavailable
 from fedchain.store.unixfs import Growing, Tree, check_leaves
 
@@ -52,9 +52,9 @@ class MemoryBlobs:
         """Start a new blob."""
         return MemoryWriter(self._held)
 
-    def resume(self, _content: Content) -> MemoryWriter:
+    def resume(self, _content: Content) -> MemoryLanding:
         """Start a fetch; nothing is left of earlier ones."""
-        return MemoryWriter(self._held)
+        return MemoryLanding(self._held)
 
     def check(self, content: Content) -> None:
         """Re-hash a blob; raises Corrupt naming the first wrong block, Unavailable."""
@@ -76,26 +76,11 @@ class MemoryWriter:
         self._data = bytearray()
         self._growing = Growing()
 
-    @property
-    def leaves(self) -> Sequence[Digest]:
-        """sha2-256 of each complete chunk."""
-        return self._growing.leaves
-
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes."""
         flat = memoryview(data).cast("B")
         self._growing.add(flat)
         self._data += flat
-
-    def append(self, digest: Digest, parts: Sequence[bytes]) -> None:
-        """Append a chunk that hashes to `digest`."""
-        self._growing.add_leaf(digest, sum(map(len, parts)))
-        self._data += b"".join(parts)
-
-    def cut(self, count: int) -> None:
-        """Drop all chunks after the first `count`."""
-        self._growing.cut(count)
-        del self._data[count * CHUNK :]
 
     def commit(self) -> Content:
         """Make the blob visible, and return its name."""
@@ -107,6 +92,26 @@ class MemoryWriter:
         """Throw away what was written; harmless after `commit`."""
         self._data.clear()
 
+
+class MemoryLanding:
+    """A blob on its way into memory."""
+
+    def __init__(self, held: dict[Content, tuple[bytes, Tree]]) -> None:
+        self._held = held
+        self._chunks: dict[int, bytes] = {}
+
+    def held(self) -> list[Digest]:
+        """Return nothing: no fetch outlives its process."""
+        return []
+
+    def put(self, offset: int, parts: Sequence[bytes | memoryview]) -> None:
+        """Take a block that was checked."""
+        self._chunks[offset] = b"".join(parts)
+
+    def commit(self, tree: Tree) -> None:
+        """Make the blob visible."""
+        self._held[tree.content] = (b"".join(self._chunks[at] for at in sorted(self._chunks)), tree)
+
     def keep(self) -> None:
-        """Throw away what was written: nothing outlives the writer."""
-        self.abort()
+        """Let go of what came."""
+        self._chunks.clear()

@@ -50,6 +50,10 @@ class Block:
         """Bytes in the block itself."""
         return _frame(self.span, self.height).length if self.height else self.span
 
+    def covers(self, other: Block) -> bool:
+        """Tell whether another block of the same tree is this one, or lies under it."""
+        return other.height <= self.height and self.offset <= other.offset < self.offset + max(self.span, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Tree:
@@ -64,7 +68,7 @@ class Tree:
     def blocks(self) -> list[Block]:
         """List all blocks, depth first: every node before what lies under it, left before right."""
         nodes = [block for block, _ in self.nodes]
-        return sorted([*nodes, *_leaves(self.leaves, self.content.size)], key=_depth_first)
+        return sorted([*nodes, *_leaves(self.leaves, self.content.size)], key=depth_first)
 
 
 class Growing:
@@ -87,17 +91,6 @@ class Growing:
             if self.size % CHUNK == 0:
                 self.leaves.append(Digest(self._hash.digest()))
                 self._hash = sha256()
-
-    def add_leaf(self, digest: Digest, size: int) -> None:
-        """Take over a whole chunk, or the last one, that was hashed elsewhere."""
-        self.leaves.append(digest)
-        self.size += size
-
-    def cut(self, count: int) -> None:
-        """Forget all bytes after the first `count` chunks, which are whole."""
-        del self.leaves[count:]
-        self.size = count * CHUNK
-        self._hash = sha256()
 
     def tree(self) -> Tree:
         """Build the tree over all bytes so far."""
@@ -131,7 +124,7 @@ def plant(leaves: Sequence[Digest], size: int) -> Tree:
             above.append(Block(Digest(sha256(data).digest()), height, below[0].offset, span))
             found.append((above[-1], data))
         level = above
-    found.sort(key=lambda node: _depth_first(node[0]))
+    found.sort(key=lambda node: depth_first(node[0]))
     return Tree(Content(level[0].digest, size), tuple(found), tuple(leaves))
 
 
@@ -159,7 +152,8 @@ def _leaves(digests: Sequence[Digest], size: int) -> list[Block]:
     return [Block(digest, 0, at, min(CHUNK, size - at)) for digest, at in zip(digests, offsets, strict=True)]
 
 
-def _depth_first(block: Block) -> tuple[int, int]:
+def depth_first(block: Block) -> tuple[int, int]:
+    """Give the sort key of the order in which a node comes before what lies under it, left before right."""
     return block.offset, -block.height
 
 

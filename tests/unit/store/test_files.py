@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,8 +16,8 @@ import pytest
 
 from fedchain.core.content import CHUNK, Content, Digest
 from fedchain.core.errors import ContentError, Corrupt, Unavailable
-from fedchain.store.files import FileBlobs
-from fedchain.store.unixfs import chunks
+from fedchain.store.files import FileBlobs, FileLanding
+from fedchain.store.unixfs import Tree
 
 DATA = random.Random(11).randbytes(3 * CHUNK + 99)
 
@@ -78,7 +79,7 @@ def test_files_of_a_killed_writer_are_cleaned_up_and_those_of_a_living_one_stay(
     program = f"""
         import sys
         from pathlib import Path
-        from fedchain.store.files import FileBlobs
+        from fedchain.store.files import FileBlobs, FileLanding
         writer = FileBlobs(Path({str(blobs.folder)!r})).create()
         writer.write(b"half")
         print("written", flush=True)
@@ -166,53 +167,88 @@ def test_buffers_that_are_dropped_close_their_files(blobs: FileBlobs) -> None:
     assert len(os.listdir("/proc/self/fd")) == open_before  # noqa: PTH208
 
 
-def land(blobs: FileBlobs, content: Content, count: int) -> None:
-    """Begin a fetch, or go on with it, and stop after `count` chunks."""
-    landing = blobs.resume(content)
-    for index in range(len(landing.leaves), count):
+@pytest.fixture
+def remote(tmp_path: Path) -> tuple[Content, Tree]:
+    """A blob that is elsewhere."""
+    elsewhere = FileBlobs(tmp_path / "elsewhere")
+    content = put(elsewhere, DATA)
+    return content, elsewhere.tree(content)
+
+
+def land(landing: FileLanding, chunks: Iterable[int]) -> None:
+    for index in chunks:
         part = DATA[index * CHUNK : (index + 1) * CHUNK]
-        landing.append(Digest(sha256(part).digest()), [part[:1000], part[1000:]])
-    if count == chunks(content.size):
-        assert landing.commit() == content
-    landing.keep()
+        landing.put(index * CHUNK, [part[:10], part[10:]])
 
 
-def test_a_fetch_goes_on_where_it_was_cut_off(blobs: FileBlobs, tmp_path: Path) -> None:
-    content = put(FileBlobs(tmp_path / "other"), DATA)
-    land(blobs, content, 2)
-    assert not blobs.has(content)
-    assert len(blobs.resume(content).leaves) == 2
-    assert len(FileBlobs(blobs.folder).resume(content).leaves) == 2
-    land(blobs, content, 4)
-    blobs.check(content)
-    assert names(blobs) == {content.cid, content.cid + ".car"}
-
-
-def test_a_cut_drops_wrong_chunks(blobs: FileBlobs, tmp_path: Path) -> None:
-    content = put(FileBlobs(tmp_path / "other"), DATA)
+def test_a_fetch_lands_in_any_order(blobs: FileBlobs, remote: tuple[Content, Tree]) -> None:
+    content, tree = remote
     landing = blobs.resume(content)
-    landing.append(Digest(sha256(DATA[:CHUNK]).digest()), [DATA[:CHUNK]])
-    landing.append(Digest(bytes(32)), [bytes(CHUNK)])
-    landing.cut(1)
+    assert landing.held() == []
+    land(landing, [3, 0, 2, 1])
+    assert not blobs.has(content)
+    landing.commit(tree)
     landing.keep()
-    land(blobs, content, 4)
-    blobs.check(content)
-
-
-def test_two_fetches_of_one_blob_do_not_share_a_file(blobs: FileBlobs, tmp_path: Path) -> None:
-    content = put(FileBlobs(tmp_path / "other"), DATA)
-    first, second = blobs.resume(content), blobs.resume(content)
-    for landing in (first, second):
-        for at in range(0, len(DATA), CHUNK):
-            landing.append(Digest(sha256(DATA[at : at + CHUNK]).digest()), [DATA[at : at + CHUNK]])
-    assert first.commit() == second.commit() == content
     blobs.check(content)
     assert names(blobs) == {content.cid, content.cid + ".car"}
 
 
-def test_a_fetch_that_nobody_went_on_with_is_forgotten_after_a_week(blobs: FileBlobs, tmp_path: Path) -> None:
-    content = put(FileBlobs(tmp_path / "other"), DATA)
-    land(blobs, content, 2)
+def test_a_fetch_goes_on_where_it_was_cut_off(blobs: FileBlobs, remote: tuple[Content, Tree]) -> None:
+    content, tree = remote
+    first = blobs.resume(content)
+    land(first, [0, 2])
+    first.keep()
+    second = FileBlobs(blobs.folder).resume(content)
+    held = second.held()
+    assert [held[0] == tree.leaves[0], held[1] == tree.leaves[1], held[2] == tree.leaves[2]] == [True, False, True]
+    land(second, [1, 3])
+    second.commit(tree)
+    blobs.check(content)
+    assert names(blobs) == {content.cid, content.cid + ".car"}
+
+
+def test_a_fetch_that_brought_nothing_leaves_nothing(blobs: FileBlobs, remote: tuple[Content, Tree]) -> None:
+    blobs.resume(remote[0]).keep()
+    assert names(blobs) == set()
+
+
+def test_what_stands_behind_the_end_of_a_cut_off_fetch_is_dropped(
+    blobs: FileBlobs, remote: tuple[Content, Tree]
+) -> None:
+    content, tree = remote
+    landing = blobs.resume(content)
+    landing.put(0, [DATA, b"more"])
+    landing.keep()
+    again = blobs.resume(content)
+    assert tuple(again.held()) == tree.leaves
+    again.commit(tree)
+    blobs.check(content)
+
+
+def test_two_fetches_of_one_blob_do_not_share_a_file(blobs: FileBlobs, remote: tuple[Content, Tree]) -> None:
+    content, tree = remote
+    landings = blobs.resume(content), blobs.resume(content)
+    for landing in landings:
+        land(landing, range(4))
+    for landing in landings:
+        landing.commit(tree)
+    blobs.check(content)
+    assert names(blobs) == {content.cid, content.cid + ".car"}
+
+
+def test_writing_to_a_fetch_that_has_ended_is_an_error(blobs: FileBlobs, remote: tuple[Content, Tree]) -> None:
+    landing = blobs.resume(remote[0])
+    landing.keep()
+    with pytest.raises(ContentError, match="Bad file descriptor"):
+        land(landing, [0])
+
+
+def test_a_fetch_that_nobody_went_on_with_is_forgotten_after_a_week(
+    blobs: FileBlobs, remote: tuple[Content, Tree]
+) -> None:
+    landing = blobs.resume(remote[0])
+    land(landing, [0])
+    landing.keep()
     FileBlobs(blobs.folder)
     (partial,) = blobs.folder.iterdir()
     old = time.time() - 8 * 24 * 3600

@@ -74,21 +74,6 @@ def test_a_tree_does_not_depend_on_how_the_bytes_came(pieces: list[bytes], cut: 
     assert at_once.tree() == in_two.tree()
 
 
-def test_leaves_hashed_elsewhere_make_the_same_tree() -> None:
-    growing = Growing()
-    for part in parts(2 * CHUNK + 7):
-        growing.add_leaf(Digest(sha256(part).digest()), len(part))
-    assert growing.tree() == grow(2 * CHUNK + 7)
-
-
-def test_cut_forgets_what_follows() -> None:
-    growing = Growing()
-    for part in parts(3 * CHUNK + 7):
-        growing.add(part)
-    growing.cut(2)
-    assert growing.tree() == grow(2 * CHUNK)
-
-
 sizes = st.one_of(
     st.integers(0, 4 * CHUNK),
     st.integers(0, 3 * LINKS * CHUNK),
@@ -139,6 +124,17 @@ def test_a_wrong_size_beside_the_right_cid_is_refused() -> None:
     lie = root(Content(tree.content.digest, CHUNK + 6))
     with pytest.raises(FormatError, match="the size that was given with the CID is wrong"):
         children(lie, tree.nodes[0][1])
+
+
+def test_a_block_covers_itself_and_what_lies_under_it() -> None:
+    blocks = plant([digest_of(index) for index in range(LINKS + 2)], (LINKS + 1) * CHUNK + 1).blocks()
+    top, left, first, *_, right, before_last, last = blocks
+    assert (top.height, left.height, right.height) == (2, 1, 1)
+    assert all(top.covers(block) for block in blocks)
+    assert [left.covers(block) for block in (top, left, first, right, last)] == [False, True, True, False, False]
+    assert [right.covers(block) for block in (left, right, before_last, last)] == [False, True, True, True]
+    empty = root(Content(digest_of(0), 0))
+    assert empty.covers(empty)
 
 
 def test_heights_grow_with_the_number_of_chunks() -> None:
