@@ -1,4 +1,4 @@
-"""nodes/: what a person starts by hand is what the code reads."""
+"""nodes/: the scripts that a person and compose start."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ import os
 import re
 import stat
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
 
-from fedchain.core.policy import Policy, fedbuff
-
 ROOT = Path(__file__).resolve().parents[3]
 NODES = ROOT / "nodes"
-
-
-def test_policy_is_fedbuff_over_four_updates() -> None:
-    assert Policy.model_validate(tomllib.loads((NODES / "policy.toml").read_text())) == fedbuff(size=4)
 
 
 @pytest.mark.parametrize("script", ["nodes/bootstrap", "nodes/passwords", "scripts/setup", "scripts/demo"])
