@@ -16,14 +16,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fedchain.core.admission import Inspection
 from fedchain.core.content import Content
-from fedchain.core.errors import ConfigError, ContentError, LedgerError, LedgerRefused
+from fedchain.core.errors import ConfigError, ContentError, LedgerError, LedgerRefused, Unavailable
 from fedchain.core.follower import Follower
 from fedchain.core.history import Outlook
 from fedchain.core.inspection import UNAVAILABLE
 from fedchain.core.manifest import manifest_of
 from fedchain.core.plan import Plan
 from fedchain.core.ports import Ledger, Store
-from fedchain.core.recompute import inspect_record, recompute
+from fedchain.core.recompute import inspect_record, plan_again, recompute
 from fedchain.core.records import Address, BufferClosed, ModelPublished, Record, Seq, UpdateSubmitted
 
 log = logging.getLogger(__name__)
@@ -111,8 +111,9 @@ class Aggregator:
     async def _step(self) -> None:
         """Publish the next version if it can be made; otherwise wait for what is missing."""
         self._inspected.clear()
+        idle = IDLE_S
         try:
-            await self.follower.advance()
+            await self._follow()
             self._trouble = None
             self._version.set(self.follower.history.settled - 1)
             if self.obstacle() is None:
@@ -122,12 +123,45 @@ class Aggregator:
                     await self._publish(outlook.plan)
                     return
                 await self._close_if_due(outlook)
+                idle = IDLE_S if outlook.due is None else outlook.due - time.time()
             self._doing = "waiting"
-            await self._wait()
+            await self._wait(min(max(idle, RETRY_S), IDLE_S))
         except (LedgerError, ContentError) as error:
             self._trouble = str(error)
             log.warning("%s; trying again in %g s", error, RETRY_S)
             await asyncio.sleep(RETRY_S)
+
+    async def _follow(self) -> None:
+        """Catch up with the ledger, and hold the model that the next version changes.
+
+        What nobody has any more - a predecessor published it and lost its disk - is made again: a version is a
+        function of ledger and updates.
+        """
+        history = self.follower.history
+        try:
+            await self.follower.advance()
+        except Unavailable as error:
+            if not 0 < history.settled < len(history.published):
+                raise
+            log.warning("version %d is published, but %s: making it again", history.settled, error)
+        if history.settled:
+            await self._hold(history.settled - 1)
+
+    async def _hold(self, version: int) -> None:
+        """Have a settled version's model here; merge it once more where nobody gives it."""
+        model = self.follower.history.published[version].claim.model
+        manifest = self.follower.manifests.get(version)
+        try:
+            await self._store.fetch(model)
+        except Unavailable as error:
+            if version == 0 or manifest is None:
+                raise
+            log.warning("version %d: %s; merging it again", version, error)
+            await self._hold(version - 1)
+            plan = plan_again(manifest, self.follower.history)
+            await recompute(
+                plan, await self.follower.layout(), self._store, self._store.local.create(), threads=self._threads
+            )
 
     def _fetch_ahead(self, outlook: Outlook) -> None:
         """Start to fetch and inspect every update that is not consumed yet; forget those that are."""
@@ -158,7 +192,10 @@ class Aggregator:
             self._inspected.set()
 
     async def _publish(self, plan: Plan) -> None:
-        """Merge and publish; another aggregator may have been faster, which changes nothing."""
+        """Merge and publish, or make again what is published and lost.
+
+        Another aggregator may have been faster, which changes nothing.
+        """
         history = self.follower.history
         self._doing = f"merging version {plan.version}"
         started = time.monotonic()
@@ -167,6 +204,10 @@ class Aggregator:
         self._merging.observe(time.monotonic() - started)
         manifest = await asyncio.to_thread(self._put, manifest_of(history.federation, plan, model).canonical())
         claim = ModelPublished(plan.version, plan.through, model, manifest)
+        if plan.version < len(history.published):
+            if claim != history.published[plan.version].claim:
+                raise Unavailable(f"version {plan.version} is published as other bytes, which nobody gives: {claim}")
+            return
         try:
             record = await self._ledger.append(claim, key=f"publish:{plan.version}")
         except LedgerRefused as error:
@@ -186,10 +227,10 @@ class Aggregator:
         log.info("the buffer of version %d is over its time with %d updates", outlook.version, len(outlook.admitted))
         await self._ledger.append(BufferClosed())
 
-    async def _wait(self) -> None:
+    async def _wait(self, idle: float) -> None:
         """Wait for a record, an inspection, or the time to look around."""
         events = [
-            asyncio.create_task(self._ledger.wait(Seq(self.follower.history.length), IDLE_S)),
+            asyncio.create_task(self._ledger.wait(Seq(self.follower.history.length), idle)),
             asyncio.create_task(self._inspected.wait()),
         ]
         try:

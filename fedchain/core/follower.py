@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fedchain.core.content import Content
-from fedchain.core.errors import FormatError
+from fedchain.core.errors import FormatError, Unavailable
 from fedchain.core.history import History, Published
 from fedchain.core.layout import Layout, read_layout
 from fedchain.core.manifest import Discrepancy, Manifest
@@ -70,12 +71,17 @@ class Follower:
                 self.faults.append(Fault(version, tuple(discrepancies)))
 
     async def layout(self) -> Layout:
-        """Return the model's layout, from the newest version's file."""
+        """Return the model's layout, which stands in every version's file; raises Unavailable when all are gone."""
         if self._layout is None:
-            latest = self.history.latest
-            assert latest is not None
-            self._layout = read_layout(await self.store.fetch(latest.claim.model))
+            self._layout = read_layout(await self._any_model())
         return self._layout
+
+    async def _any_model(self) -> Buffer:
+        """Fetch the newest settled model that somebody still gives."""
+        for version in reversed(self.history.published[1 : self.history.settled]):
+            with suppress(Unavailable):
+                return await self.store.fetch(version.claim.model)
+        return await self.store.fetch(self.history.published[0].claim.model)
 
     async def document(self, content: Content) -> bytes:
         """Fetch a document; raises FormatError when it is too large to be one."""

@@ -16,7 +16,7 @@ from fedchain.core.admission import Decision, Inspection
 from fedchain.core.content import Content
 from fedchain.core.document import Blob, Count, Document
 from fedchain.core.plan import Entry, Plan
-from fedchain.core.records import Federation, Seq
+from fedchain.core.records import Address, Federation, Seq, Version
 
 FORMAT: Final = "fedchain/manifest/1"
 
@@ -138,6 +138,21 @@ def update_line(entry: Entry) -> UpdateLine:
         weight=entry.weight,
         max_abs=_digits(found.max_abs if found else None),
         norm2=_digits(found.norm2 if found else None),
+    )
+
+
+def entry_of(line: UpdateLine) -> Entry:
+    """Read back what a plan decided about one update."""
+    return Entry(
+        seq=Seq(line.seq),
+        site=Address(line.site),
+        content=line.blob.content,
+        base=Version(line.base),
+        samples=line.samples,
+        decision=line.decision,
+        staleness=line.staleness,
+        inspection=_inspection(line),
+        weight=line.weight,
     )
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
-from fedchain.core.admission import Inspection
+from fedchain.core.admission import Decision, Inspection
 from fedchain.core.content import Content
 from fedchain.core.errors import Unavailable
 from fedchain.core.history import History
 from fedchain.core.inspection import MALFORMED, UNAVAILABLE, inspect
 from fedchain.core.layout import Layout
+from fedchain.core.manifest import Manifest, entry_of
 from fedchain.core.merge import Sources, prepare
 from fedchain.core.plan import Plan
 from fedchain.core.ports import BlobWriter, Store
-from fedchain.core.records import Record, UpdateSubmitted
+from fedchain.core.records import Record, Seq, UpdateSubmitted, Version
 from fedchain.core.strategies import COMBINERS
 
 
@@ -29,6 +30,26 @@ async def inspect_record(record: Record, history: History, layout: Layout, store
     except Unavailable:
         return UNAVAILABLE
     return await asyncio.to_thread(inspect, buffer, layout, record.actor, base, norm=norm)
+
+
+def plan_again(manifest: Manifest, history: History) -> Plan:
+    """Read the plan of a settled version back from its manifest: enough to merge the version once more."""
+    assert manifest.parent is not None
+    assert manifest.policy is not None
+    seq, content, policy = history.policy(Seq(manifest.policy.seq))
+    entries = tuple(map(entry_of, manifest.updates))
+    return Plan(
+        version=Version(manifest.version),
+        parent=manifest.parent.content,
+        policy=policy,
+        policy_seq=seq,
+        policy_content=content,
+        first=Seq(manifest.first),
+        through=Seq(manifest.through),
+        entries=entries,
+        divisor=manifest.divisor,
+        bases={e.base: history.published[e.base].claim.model for e in entries if e.decision is Decision.MERGED},
+    )
 
 
 async def recompute(plan: Plan, layout: Layout, store: Store, out: BlobWriter, *, threads: int = 1) -> Content:

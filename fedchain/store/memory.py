@@ -61,6 +61,10 @@ class MemoryBlobs:
         data, tree = self._find(content)
         check_leaves(tree, MemoryBuffer(content, data), "memory")
 
+    def forget(self, content: Content) -> None:
+        """Drop a blob, as a lost disk does."""
+        del self._held[content]
+
     def _find(self, content: Content) -> tuple[bytes, Tree]:
         try:
             return self._held[content]

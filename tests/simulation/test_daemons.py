@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from fedchain.aggregator.aggregator import Aggregator
 from fedchain.core.manifest import genesis_manifest
@@ -50,7 +51,6 @@ class Tiny(AddConstant):
     megabytes: ClassVar[int] = 0
 
     def model(self):
-        import torch
 
         return torch.nn.ParameterList(torch.linspace(-1, 1, 100) for _ in range(3))
 
@@ -162,6 +162,21 @@ async def test_a_buffer_whose_time_is_over_is_closed(tmp_path: Path) -> None:
     async with running(federation.aggregator(), federation.node(SITES[0])):
         await federation.until(lambda: reached(federation, 2))
     assert await federation.count(UpdateSubmitted) >= 1
+
+
+async def test_what_a_lost_aggregator_alone_had_is_made_again(tmp_path: Path) -> None:
+    federation = Federation(tmp_path, fedbuff(size=2))
+    await federation.found()
+    async with running(federation.aggregator(), *map(federation.node, SITES)):
+        await federation.until(lambda: reached(federation, 4))
+    versions = await federation.versions()
+    lost = [versions[-2].model, versions[-1].model, versions[-1].manifest]
+    for content in lost:
+        federation.blobs.forget(content)
+    async with running(federation.aggregator(), *map(federation.node, SITES)):
+        await federation.until(lambda: reached(federation, len(versions) + 2))
+    for content in lost:
+        federation.blobs.check(content)
 
 
 async def reached(federation: Federation, count: int) -> bool:
