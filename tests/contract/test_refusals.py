@@ -98,6 +98,12 @@ def test_the_last_governor_stays_one(ledger: Any, roles: Role) -> None:
     assert ledger.refusal(call, ledger.governor) == ("LastGovernor", ledger.governor)
 
 
+def test_a_governor_named_twice_counts_once(ledger: Any) -> None:
+    ledger.append(MemberSet(ledger.governor, Role.GOVERNOR | Role.TRAINER), ledger.governor)
+    call = ledger.call(MemberSet(ledger.governor, Role.TRAINER))
+    assert ledger.refusal(call, ledger.governor) == ("LastGovernor", ledger.governor)
+
+
 def test_the_first_governor_is_somebody(deploy: Any, ledger: Any) -> None:
     with pytest.raises(ContractCustomError) as refused:
         deploy(governor=NOBODY)
