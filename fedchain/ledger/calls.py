@@ -7,13 +7,42 @@ and types is the codec. The tests hold it against the artifact's ABI.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
-from fedchain.core.errors import FormatError
-from fedchain.core.records import Kind, Payload, payload_words
+from eth_abi.abi import encode
+from eth_abi.exceptions import EncodingError
+from eth_hash.auto import keccak
+
+from fedchain.core.content import Content, Digest
+from fedchain.core.errors import FormatError, LedgerRefused
+from fedchain.core.records import (
+    Address,
+    Attested,
+    BufferClosed,
+    ContentErased,
+    EvaluationReported,
+    Head,
+    Kind,
+    Meaning,
+    MemberSet,
+    ModelPublished,
+    Payload,
+    PolicySet,
+    Role,
+    Seq,
+    SignedUpdate,
+    UpdateSubmitted,
+    Version,
+    address,
+    payload_words,
+)
+from fedchain.ledger.artifact import artifact
 
 _CONTENT: Final = "(bytes32,uint64)"
+_SIGNED: Final = f"(address,uint64,uint64,{_CONTENT},uint64,uint64,bytes)[]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +76,98 @@ def checked_words(payload: Payload) -> list[int]:
         if not 0 <= word < 1 << bits:
             raise FormatError(f"{payload} cannot be recorded: {word} is outside 0 to 2^{bits} - 1 ({name})")
     return words
+
+
+def calldata(payload: Payload) -> bytes:
+    """Spell the call that records a payload; raises FormatError for a value outside its Solidity type."""
+    form = FORMS[payload.kind]
+    return selector(f"{form.function}({form.types})") + b"".join(
+        word.to_bytes(32, "big") for word in checked_words(payload)
+    )
+
+
+def relay_calldata(updates: Sequence[SignedUpdate]) -> bytes:
+    """Spell the call `submitUpdates`; raises FormatError for a value outside its Solidity type."""
+    rows = [
+        (
+            signed.site,
+            signed.update.base,
+            signed.update.samples,
+            (signed.update.content.digest, signed.update.content.size),
+            signed.nonce,
+            signed.deadline,
+            signed.signature,
+        )
+        for signed in updates
+    ]
+    try:
+        return selector(f"submitUpdates({_SIGNED})") + encode([_SIGNED], [rows])
+    except EncodingError as error:
+        raise FormatError(f"a signed update cannot be recorded: {error}") from error
+
+
+def deployment(governor: Address, predecessor: Address, predecessor_head: Head) -> bytes:
+    """Spell the code that deploys the contract, with the constructor's arguments."""
+    arguments = encode(["address", "address", "bytes32"], [governor, predecessor, predecessor_head])
+    return bytes.fromhex(artifact().bytecode.removeprefix("0x")) + arguments
+
+
+def selector(signature: str) -> bytes:
+    """Return the first four bytes of a signature's keccak-256 (Solidity ABI, function selector)."""
+    return keccak(signature.encode())[:4]
+
+
+def payload_of(kind: int, words: Sequence[int]) -> Payload:
+    """Read a payload from its words; raises FormatError unless it spells exactly these words."""
+    try:
+        payload = _read(Kind(kind), iter(words))
+    except (ValueError, OverflowError, StopIteration) as error:
+        raise FormatError(f"{len(words)} words are no record of kind {kind}: {error}") from error
+    if checked_words(payload) != list(words):
+        raise FormatError(f"{len(words)} words are more than a record of kind {kind} has")
+    return payload
+
+
+def _read(kind: Kind, words: Iterator[int]) -> Payload:  # noqa: PLR0911 - one for each kind
+    def content() -> Content:
+        return Content(Digest(next(words).to_bytes(32, "big")), next(words))
+
+    match kind:
+        case Kind.POLICY_SET:
+            return PolicySet(content())
+        case Kind.MEMBER_SET:
+            return MemberSet(address(f"{next(words):040x}"), Role(next(words)), content())
+        case Kind.UPDATE_SUBMITTED:
+            return UpdateSubmitted(Version(next(words)), next(words), content())
+        case Kind.BUFFER_CLOSED:
+            return BufferClosed()
+        case Kind.MODEL_PUBLISHED:
+            return ModelPublished(Version(next(words)), Seq(next(words)), content(), content())
+        case Kind.EVALUATION_REPORTED:
+            return EvaluationReported(Version(next(words)), content())
+        case Kind.ATTESTED:
+            return Attested(Version(next(words)), Meaning(next(words)), content())
+        case Kind.CONTENT_ERASED:
+            return ContentErased(Seq(next(words)), next(words))
+
+
+def refusal(data: bytes) -> LedgerRefused:
+    """Read a custom error from the data of a reverted call; one that is not the contract's is `Reverted`."""
+    name, types = _errors().get(data[:4], ("", ()))
+    if not name:
+        return LedgerRefused("Reverted", (f"0x{data.hex()}",))
+    words = [int.from_bytes(data[at : at + 32], "big") for at in range(4, len(data), 32)]
+    operands = (
+        address(f"{word:040x}") if kind == "address" else word for kind, word in zip(types, words, strict=False)
+    )
+    return LedgerRefused(name, tuple(operands))
+
+
+@cache
+def _errors() -> dict[bytes, tuple[str, tuple[str, ...]]]:
+    found = {}
+    for entry in artifact().abi:
+        if entry["type"] == "error":
+            types = tuple(operand["type"] for operand in entry["inputs"])
+            found[selector(f"{entry['name']}({','.join(types)})")] = (entry["name"], types)
+    return found

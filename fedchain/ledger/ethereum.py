@@ -1,0 +1,233 @@
+"""The ledger on an EVM chain: reader, signer actor and mirror behind the port `Ledger` (core/ports.py)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+from uuid import uuid4
+
+from fedchain.core.errors import LedgerError, LedgerUnreachable
+from fedchain.core.ports import Signer
+from fedchain.core.records import NOBODY, Address, Federation, Head, Payload, Record, Seq, SignedUpdate, address
+from fedchain.ledger.calls import calldata, deployment, relay_calldata, selector
+from fedchain.ledger.endpoint import Endpoint, RpcError
+from fedchain.ledger.mirror import NOWHERE, Mirror, Origin
+from fedchain.ledger.outbox import Outbox
+from fedchain.ledger.reader import Confirmations, Reader
+from fedchain.ledger.signer import Patience, SignerActor
+
+DEVNET: Final = 31337
+"""Chain id of anvil's chains."""
+
+_NO_HEAD: Final = Head(bytes(32))
+_PATIENCE: Final = Patience()
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A contract that was just deployed."""
+
+    federation: Federation
+    block: int
+    """The block that it is in; `connect` takes it as `birth`."""
+    transaction: str
+    gas: int
+
+
+async def deploy(
+    url: str,
+    signer: Signer,
+    predecessor: Address = NOBODY,
+    predecessor_head: Head = _NO_HEAD,
+    patience: Patience = _PATIENCE,
+) -> Deployment:
+    """Deploy a FederationLedger whose first governor is the signer.
+
+    Waits while the endpoint is down. Raises LedgerError where it refuses, as when the signer cannot pay.
+    """
+    governor = address(signer.address)
+    async with AsyncExitStack() as stack:
+        endpoint = await Endpoint.open(url)
+        stack.push_async_callback(endpoint.close)
+        chain_id = int(await endpoint.call("eth_chainId"), 16)
+        actor = SignerActor(
+            endpoint,
+            signer,
+            chain_id=chain_id,
+            to=None,
+            outbox=Outbox(None, chain_id, governor),
+            patience=patience,
+            find=_unknown,
+        )
+        stack.push_async_callback(actor.close)
+        transaction = await actor.send(deployment(governor, predecessor, predecessor_head), "deploy")
+        receipt = await endpoint.call("eth_getTransactionReceipt", transaction)
+        with endpoint.sense("receipt"):
+            federation = Federation(chain_id, address(receipt["contractAddress"]), predecessor, predecessor_head)
+            return Deployment(federation, int(receipt["blockNumber"], 16), transaction, int(receipt["gasUsed"], 16))
+
+
+async def _unknown(_transaction: str) -> bool:
+    return False
+
+
+class EthereumLedger:
+    """One federation's contract on an EVM chain, as one key sees it; a `Ledger` (core/ports.py)."""
+
+    def __init__(
+        self, endpoint: Endpoint, reader: Reader, actor: SignerActor | None, patience: Patience, stack: AsyncExitStack
+    ) -> None:
+        self._endpoint = endpoint
+        self._reader = reader
+        self._actor = actor
+        self._patience = patience
+        self._stack = stack
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        contract: Address,
+        signer: Signer | None = None,
+        *,
+        folder: Path | None = None,
+        confirmations: Confirmations | None = None,
+        patience: Patience = _PATIENCE,
+        birth: int | None = None,
+    ) -> EthereumLedger:
+        """Connect to a contract; without a signer it can only be read.
+
+        `folder` keeps the mirror, `ledger.sqlite`, and the signer's outbox; None keeps them in memory.
+        `confirmations` None is 0 on a devnet and "finalized" elsewhere. `birth` is the block of the contract's
+        deployment; it is searched when neither given nor known from before. What an earlier process stored and
+        did not see through goes on at once. Raises LedgerUnreachable, LedgerError where there is no such
+        contract, ConfigError where the folder belongs to another ledger, chain or process.
+        """
+        async with AsyncExitStack() as stack:
+            endpoint = await Endpoint.open(url)
+            stack.push_async_callback(endpoint.close)
+            origin = await _origin(endpoint, contract)
+            chain_id = origin.federation.chain_id
+            if folder:
+                await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+            mirror = Mirror.create(folder and folder / "ledger.sqlite", origin)
+            stack.callback(mirror.close)
+            if mirror.through == NOWHERE:
+                mirror.begin(await _birth(endpoint, contract) if birth is None else birth)
+            if confirmations is None:
+                confirmations = 0 if chain_id == DEVNET else "finalized"
+            reader = Reader(endpoint, mirror, confirmations, patience.poll)
+            actor = None
+            if signer:
+                owner = address(signer.address)
+                actor = SignerActor(
+                    endpoint,
+                    signer,
+                    chain_id=chain_id,
+                    to=contract,
+                    outbox=Outbox(folder and folder / f"outbox-{owner}.sqlite", chain_id, owner),
+                    patience=patience,
+                    find=reader.find,
+                )
+                stack.push_async_callback(actor.close)
+                actor.resume()
+            return cls(endpoint, reader, actor, patience, stack.pop_all())
+
+    async def close(self) -> None:
+        """Stop sending and close everything; what is unfinished stays in the outbox."""
+        await self._stack.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def federation(self) -> Federation:
+        """What head_0 binds."""
+        return self._reader.federation
+
+    async def records(self, start: Seq = Seq(0)) -> Sequence[Record]:
+        """Return all settled records from seq `start` on, in order; raises LedgerUnreachable, HeadMismatch."""
+        return await self._reader.records(start)
+
+    async def head(self) -> Head:
+        """Return the contract's head at the latest settled block; raises LedgerUnreachable."""
+        return await self._reader.head()
+
+    async def wait(self, start: Seq, timeout: float) -> None:
+        """Return once a settled record with seq `start` exists, or after `timeout` seconds; raises HeadMismatch."""
+        await self._reader.wait(start, timeout)
+
+    async def append(self, payload: Payload, key: str | None = None) -> Record:
+        """Append a record and return it once it is included, settled or not; once per key.
+
+        Waits while the endpoint is down. Raises LedgerRefused with the contract's custom error, LedgerError where
+        the endpoint refuses, FormatError for a value that is too wide.
+        """
+        return (await self._append(calldata(payload), key))[0]
+
+    async def relay(self, updates: Sequence[SignedUpdate]) -> Sequence[Record]:
+        """Append updates that other members signed, all or none; raises as `append`."""
+        return await self._append(relay_calldata(updates), None)
+
+    async def nonce(self, member: Address) -> int:
+        """Return the nonce that the member's next relayed update must carry; raises LedgerUnreachable."""
+        data = "0x" + (selector("member(address)") + int(member, 16).to_bytes(32, "big")).hex()
+        found = await self._endpoint.call("eth_call", {"to": self.federation.contract, "data": data}, "latest")
+        with self._endpoint.sense("member"):
+            return int(found[-64:], 16)
+
+    async def _append(self, data: bytes, key: str | None) -> Sequence[Record]:
+        if self._actor is None:
+            raise LedgerError("the ledger was opened for reading only: open it with a key to append")
+        key = key or uuid4().hex
+        while True:
+            transaction = await self._actor.send(data, key)
+            with suppress(LedgerUnreachable):
+                if records := await self._reader.find(transaction):
+                    return records
+            await asyncio.sleep(self._patience.poll)  # the endpoint went away, or the block was reorganised away
+
+
+async def _origin(endpoint: Endpoint, contract: Address) -> Origin:
+    """Ask what head_0 binds, and which chain this is; raises LedgerError where there is no FederationLedger."""
+    call = {"to": contract, "data": "0x" + selector("predecessor()").hex()}
+    chain_id, genesis = await asyncio.gather(
+        endpoint.call("eth_chainId"), endpoint.call("eth_getBlockByNumber", "0x0", False)
+    )
+    try:
+        found = (await endpoint.call("eth_call", call, "latest")).removeprefix("0x")
+    except RpcError as error:
+        raise LedgerError(f"the contract {contract} is no FederationLedger: {error.message}") from error
+    if len(found) != 128:
+        raise LedgerError(
+            f"there is no FederationLedger at {contract} on chain {int(chain_id, 16)} ({endpoint.name}): "
+            "check address and endpoint"
+        )
+    with endpoint.sense("genesis"):
+        head = Head(bytes.fromhex(found[64:]))
+        return Origin(Federation(int(chain_id, 16), contract, address(found[24:64]), head), genesis["hash"])
+
+
+async def _birth(endpoint: Endpoint, contract: Address) -> int:
+    """Search the first block that has the contract's code; 0 where the endpoint does not keep old states."""
+    try:
+        low, high = 0, int(await endpoint.call("eth_blockNumber"), 16)
+        while low < high:
+            middle = (low + high) // 2
+            if await endpoint.call("eth_getCode", contract, hex(middle)) == "0x":
+                low = middle + 1
+            else:
+                high = middle
+    except RpcError:
+        return 0
+    return low

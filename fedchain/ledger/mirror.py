@@ -1,0 +1,250 @@
+"""The local copy of a ledger's records (SQLite): it survives nodes that drop old logs, and it can be audited.
+
+A row keeps a record's words as they came and the head after it, so that a changed or missing row shows without
+any other source. The file is `records` in seq order and one row of `ledger`: what head_0 binds, and the block
+up to which the copy is complete. Whoever opens a mirror to audit it trusts neither rows nor heads.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from fedchain.core.errors import ConfigError, FormatError, LedgerError
+from fedchain.core.records import (
+    Federation,
+    Head,
+    Place,
+    Record,
+    Seq,
+    address,
+    first_head,
+    next_head,
+    payload_words,
+)
+from fedchain.ledger.calls import payload_of
+
+FORMAT: Final = 1
+"""Version of the file's layout, in `user_version`."""
+
+_SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS ledger (
+        chain_id INTEGER NOT NULL, contract TEXT NOT NULL,
+        predecessor TEXT NOT NULL, predecessor_head BLOB NOT NULL,
+        genesis TEXT NOT NULL,
+        block INTEGER NOT NULL, block_hash TEXT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS records (
+        seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL, actor TEXT NOT NULL, time INTEGER NOT NULL,
+        words BLOB NOT NULL,
+        block INTEGER NOT NULL, block_hash TEXT NOT NULL, tx TEXT NOT NULL, log_index INTEGER NOT NULL,
+        head BLOB NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS by_transaction ON records (tx)",
+    f"PRAGMA user_version = {FORMAT}",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record as the mirror keeps it; nothing in it is checked."""
+
+    seq: int
+    kind: int
+    actor: str
+    time: int
+    words: bytes
+    """The payload's words, 32 bytes each (core/records.py, `payload_words`)."""
+    place: Place
+    head: Head
+    """The ledger's head after this record, as the mirror says."""
+
+    def record(self) -> Record:
+        """Read the row as a record; raises FormatError when it spells none."""
+        try:
+            words = [int.from_bytes(self.words[at : at + 32], "big") for at in range(0, len(self.words), 32)]
+            payload = payload_of(self.kind, words)
+            return Record(Seq(self.seq), address(self.actor), self.time, payload, self.place)
+        except (TypeError, AttributeError) as error:
+            raise FormatError(f"row {self.seq} of the mirror has a column of another type: {error}") from error
+
+
+def row_of(record: Record, place: Place, head: Head) -> Row:
+    """Spell a record as a row; `head` is the ledger's head after it."""
+    words = b"".join(word.to_bytes(32, "big") for word in payload_words(record.payload))
+    return Row(record.seq, int(record.kind), record.actor, record.time, words, place, head)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block, as far as the mirror wants to know it again."""
+
+    number: int
+    hash: str
+
+
+NOWHERE: Final = Block(-1, "")
+"""The block before the first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a mirror is a copy of."""
+
+    federation: Federation
+    genesis: str
+    """Hash of the chain's block 0: a development chain begun anew keeps chain id and addresses, but not this."""
+
+
+class Mirror:
+    """A ledger's records in a file, or in memory."""
+
+    def __init__(self, database: sqlite3.Connection, name: str) -> None:
+        self._database = database
+        self.name = name
+        """The file, for messages."""
+
+    @classmethod
+    def create(cls, path: Path | None, origin: Origin) -> Mirror:
+        """Open a ledger's mirror, or make an empty one; without a path it lives in memory.
+
+        Raises ConfigError when the file is another ledger's, LedgerError when it is damaged.
+        """
+        mirror = cls(sqlite3.connect(path or ":memory:", isolation_level=None), str(path or "the mirror in memory"))
+        try:
+            mirror._prepare(origin)
+        except (ConfigError, LedgerError):
+            mirror.close()
+            raise
+        return mirror
+
+    @classmethod
+    def open(cls, path: Path) -> Mirror:
+        """Open a mirror for reading and check nothing; raises FormatError when the file is none."""
+        try:
+            database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        except sqlite3.Error as error:
+            raise FormatError(f"{path} is not a mirror of a ledger: {error}") from error
+        mirror = cls(database, str(path))
+        try:
+            found = mirror._all("PRAGMA user_version")[0][0]
+        except LedgerError as error:
+            mirror.close()
+            raise FormatError(f"{path} is not a mirror of a ledger: {error}") from error
+        if found != FORMAT:
+            mirror.close()
+            raise FormatError(f"{path} has layout {found} of a mirror, but this program reads layout {FORMAT}")
+        return mirror
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    @property
+    def origin(self) -> Origin:
+        """What this is a copy of."""
+        chain_id, contract, predecessor, head, genesis = self._all(
+            "SELECT chain_id, contract, predecessor, predecessor_head, genesis FROM ledger"
+        )[0]
+        return Origin(Federation(chain_id, address(contract), address(predecessor), Head(head)), genesis)
+
+    @property
+    def through(self) -> Block:
+        """The block up to which the copy is complete; `NOWHERE`, or a block without hash, before anything was read."""
+        return Block(*self._all("SELECT block, block_hash FROM ledger")[0])
+
+    @property
+    def count(self) -> int:
+        """How many records there are."""
+        return int(self._all("SELECT coalesce(max(seq) + 1, 0) FROM records")[0][0])
+
+    def head(self, count: int) -> Head:
+        """Return the head after the first `count` records, as the mirror says."""
+        found = self._all("SELECT head FROM records WHERE seq = ?", count - 1)
+        return Head(found[0][0]) if found else first_head(self.origin.federation)
+
+    def rows(self, start: int = 0) -> list[Row]:
+        """Return the rows from seq `start` on, in order."""
+        return list(map(_row, self._all("SELECT * FROM records WHERE seq >= ? ORDER BY seq", start)))
+
+    def of(self, transaction: str) -> list[Row]:
+        """Return the rows that a transaction made."""
+        return list(map(_row, self._all("SELECT * FROM records WHERE tx = ? ORDER BY seq", transaction)))
+
+    def blocks(self) -> list[tuple[Block, int]]:
+        """Return the blocks that hold records, newest first, each with how many records there are up to it."""
+        query = "SELECT block, block_hash, max(seq) + 1 FROM records GROUP BY block, block_hash ORDER BY 3 DESC"
+        return [(Block(number, block_hash), count) for number, block_hash, count in self._all(query)]
+
+    def is_whole(self) -> bool:
+        """Tell whether no row is missing and the last one goes on from the one before: cheap, and no proof."""
+        count = self.count
+        if self._all("SELECT count(*) FROM records")[0][0] != count:
+            return False
+        last = self.rows(count - 1)
+        return not last or next_head(self.head(count - 1), last[0].record()) == last[0].head
+
+    def begin(self, birth: int) -> None:
+        """Say that no record is looked for before a block."""
+        self._all("UPDATE ledger SET block = ?", birth - 1)
+
+    def replace(self, keep: int, rows: Iterable[Row], through: Block) -> None:
+        """Keep the first `keep` records, put `rows` behind them, complete up to a block: all or nothing."""
+        self._all("BEGIN IMMEDIATE")
+        try:
+            self._all("DELETE FROM records WHERE seq >= ?", keep)
+            for row in rows:
+                self._all("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *_values(row))
+            self._all("UPDATE ledger SET block = ?, block_hash = ?", through.number, through.hash)
+            self._all("COMMIT")
+        except LedgerError:
+            self._database.rollback()
+            raise
+
+    def _prepare(self, origin: Origin) -> None:
+        self._all("PRAGMA journal_mode = WAL")
+        self._all("PRAGMA synchronous = NORMAL")  # what a crash takes back is read again
+        layout = self._all("PRAGMA user_version")[0][0]
+        if layout not in (0, FORMAT):
+            raise ConfigError(f"{self.name} has layout {layout}, but this program writes layout {FORMAT}: move it away")
+        if not layout:
+            self._all("BEGIN IMMEDIATE")
+            for statement in _SCHEMA:
+                self._all(statement)
+            self._all("COMMIT")
+        if not self._all("SELECT 1 FROM ledger"):
+            one = origin.federation
+            values = (one.chain_id, one.contract, one.predecessor, one.predecessor_head, origin.genesis)
+            self._all("INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, '')", *values, NOWHERE.number)
+        found = self.origin
+        if found.federation != origin.federation:
+            was, now = found.federation, origin.federation
+            raise ConfigError(
+                f"{self.name} mirrors the ledger {was.contract} on chain {was.chain_id}, not {now.contract} "
+                f"on chain {now.chain_id}: use another folder"
+            )
+        if found.genesis != origin.genesis:
+            raise ConfigError(
+                f"{self.name} mirrors chain {origin.federation.chain_id} as it began with block {found.genesis}, "
+                f"but this one began with {origin.genesis}: the chain was started anew, use another folder"
+            )
+
+    def _all(self, query: str, *values: object) -> list[Any]:
+        try:
+            return self._database.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise LedgerError(
+                f"{self.name} cannot be used: {error}; where it is damaged delete it, it is read anew from the chain"
+            ) from error
+
+
+def _row(values: Sequence[Any]) -> Row:
+    seq, kind, actor, time, words, block, block_hash, transaction, log_index, head = values
+    return Row(seq, kind, actor, time, words, Place(block, block_hash, transaction, log_index), Head(head))
+
+
+def _values(row: Row) -> tuple[object, ...]:
+    place = row.place
+    where = (place.block, place.block_hash, place.transaction, place.log_index)
+    return (row.seq, row.kind, row.actor, row.time, row.words, *where, row.head)

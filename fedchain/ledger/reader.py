@@ -1,0 +1,161 @@
+"""Reads a ledger from an endpoint that is not trusted, and keeps the mirror up to date.
+
+What is taken over has been checked: the records up to block B must hash to what the contract's head() is at
+block B, called by the block's hash. So events left out, altered or reordered do not get in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final, Literal
+
+from fedchain.core.errors import FormatError, HeadMismatch, LedgerError, LedgerUnreachable
+from fedchain.core.records import Head, Record, Seq, first_head, next_head
+from fedchain.ledger.calls import selector
+from fedchain.ledger.endpoint import Endpoint
+from fedchain.ledger.logs import read_logs
+from fedchain.ledger.mirror import NOWHERE, Block, Mirror, Row, row_of
+
+log = logging.getLogger(__name__)
+
+Confirmations = int | Literal["finalized"]
+"""How many blocks must stand on a record's block before it counts; or what the chain itself calls final."""
+
+_HEAD: Final = "0x" + selector("head()").hex()
+
+
+class Reader:
+    """Reads one contract's records behind `confirmations`, looking every `poll` seconds where it waits."""
+
+    def __init__(self, endpoint: Endpoint, mirror: Mirror, confirmations: Confirmations, poll: float) -> None:
+        self._endpoint = endpoint
+        self._mirror = mirror
+        self._confirmations = confirmations
+        self._poll = poll
+        self.federation = mirror.origin.federation
+        """What head_0 binds."""
+        self._lock = asyncio.Lock()
+
+    async def records(self, start: Seq) -> Sequence[Record]:
+        """Return all settled records from seq `start` on; raises LedgerUnreachable, HeadMismatch."""
+        await self.advance()
+        return [row.record() for row in self._mirror.rows(start)]
+
+    async def head(self) -> Head:
+        """Return the contract's head at the latest settled block; head_0 while the contract is not settled."""
+        return await self._head(await self._settled()) or first_head(self.federation)
+
+    async def wait(self, start: Seq, timeout: float) -> None:
+        """Return once the record `start` is settled, or after `timeout` seconds; a silent endpoint may come back."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while True:
+                    with suppress(LedgerUnreachable):
+                        await self.advance()
+                    if self._mirror.count > start:
+                        return
+                    await asyncio.sleep(self._poll)
+
+    async def find(self, transaction: str) -> list[Record]:
+        """Return the records of a transaction that is on the chain, settled or not; raises as `records`."""
+        await self.advance()
+        rows = self._mirror.of(transaction)
+        if not rows and self._confirmations != 0:
+            unsettled = await self._read(self._mirror.through, self._mirror.count, await self._block("latest"))
+            rows = [row for row in unsettled if row.place.transaction == transaction]
+        return [row.record() for row in rows]
+
+    async def advance(self) -> None:
+        """Bring the mirror up to the latest settled block.
+
+        The chain may be reorganised between two requests, so where heads disagree everything is asked again, and
+        at last nothing is taken over from the mirror. Raises LedgerUnreachable, HeadMismatch.
+        """
+        async with self._lock:
+            for _ in range(2):
+                try:
+                    await self._extend()
+                except HeadMismatch as mismatch:
+                    log.warning("%s", mismatch)
+                else:
+                    return
+            await self._extend(anew=True)
+
+    async def _extend(self, anew: bool = False) -> None:
+        target = await self._settled()
+        if anew:
+            base, count = NOWHERE, 0
+        elif target == self._mirror.through:
+            return
+        else:
+            base, count = await self._common()
+        if base.number < target.number:
+            self._mirror.replace(count, await self._read(base, count, target), target)
+        elif base != self._mirror.through:
+            self._mirror.replace(count, [], base)
+
+    async def _common(self) -> tuple[Block, int]:
+        """Return the newest block of the mirror that is on the chain, and how many records there are up to it."""
+        through = self._mirror.through
+        if not through.hash:
+            return through, 0
+        count = self._mirror.count
+        for block, so_many in [(through, count), *self._mirror.blocks()]:
+            if await self._block(hex(block.number)) == block:
+                return block, so_many
+            log.warning("block %s (%s) is gone: the chain was reorganised", block.number, block.hash)
+        return NOWHERE, 0
+
+    async def _read(self, base: Block, count: int, target: Block) -> list[Row]:
+        """Read the records after block `base` up to block `target`, and check them against the contract's head."""
+        head = self._mirror.head(count)
+        try:
+            logs, wanted = await asyncio.gather(
+                read_logs(self._endpoint, self.federation.contract, base.number + 1, target.number),
+                self._head(target),
+            )
+        except FormatError as error:
+            raise HeadMismatch(f"{self._endpoint.name}: {error}") from error
+        rows = []
+        for seq, event in enumerate(logs, count):
+            record = Record(Seq(seq), event.actor, event.time, event.payload, event.place)
+            head = next_head(head, record)
+            rows.append(row_of(record, event.place, head))
+        found = head if count or rows else None
+        if found != wanted:
+            raise HeadMismatch(
+                f"{self._endpoint.name} gives {count + len(rows)} records up to block {target.number} that hash to "
+                f"{_text(found)}, but head() is {_text(wanted)} there: it leaves out or alters events, or lies about "
+                "the head; compare with another endpoint"
+            )
+        return rows
+
+    async def _settled(self) -> Block:
+        if self._confirmations == "finalized":
+            return await self._block("finalized")
+        latest = await self._block("latest")
+        if not self._confirmations:
+            return latest
+        return await self._block(hex(max(0, latest.number - self._confirmations)))
+
+    async def _block(self, which: str) -> Block:
+        """Return a block by number or tag; one that is not there has no hash."""
+        found = await self._endpoint.call("eth_getBlockByNumber", which, False)
+        if found is None and not which.startswith("0x"):
+            raise LedgerError(f"{self._endpoint.name} knows no {which} block: set confirmations to a number")
+        with self._endpoint.sense("block"):
+            return Block(int(found["number"], 16), found["hash"]) if found else Block(int(which, 16), "")
+
+    async def _head(self, at: Block) -> Head | None:
+        """Return the contract's head at a block; None where the contract is not there yet."""
+        call = {"to": self.federation.contract, "data": _HEAD}
+        found = await self._endpoint.call("eth_call", call, {"blockHash": at.hash})
+        with self._endpoint.sense("head"):
+            return Head(bytes.fromhex(found.removeprefix("0x"))) or None
+
+
+def _text(head: Head | None) -> str:
+    return head.hex() if head else "nothing"
