@@ -1,0 +1,170 @@
+"""The judge: one manifest against what ledger and content say, each departure named once.
+
+A wrong decision about one update shifts all that follows: the buffer closes later, weights and divisor change.
+So decisions are compared in ledger order, and after each departure the rest is judged as its consequence. What
+is then still different is a departure of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from fedchain.audit.finding import Notebook, Rule
+from fedchain.audit.spelling import record_text, version_evidence
+from fedchain.core.admission import Decision, Inspection
+from fedchain.core.history import History, Outlook, Published
+from fedchain.core.inspection import UNAVAILABLE
+from fedchain.core.manifest import Manifest, UpdateLine, differences, genesis_manifest, manifest_of, update_line
+from fedchain.core.plan import Entry
+from fedchain.core.records import Seq, UpdateSubmitted
+
+Facts = Mapping[Seq, Inspection]
+"""What updates' contents are, by seq."""
+
+Rejudge = Callable[[Facts], Awaitable[Outlook]]
+"""Judges the buffer under these facts, and the auditor's own about all other updates."""
+
+BY_CONTENT: Final = frozenset({Decision.UNAVAILABLE, Decision.MALFORMED, Decision.OUT_OF_RANGE, Decision.NORM_BOUND})
+"""Rejections that rest on what a content is."""
+
+ADMISSIBLE: Final = Inspection(None, 0, 0)
+"""What a content would have to be to be admitted under any policy."""
+
+
+class Judge:
+    """Judges one version's manifest."""
+
+    def __init__(self, history: History, version: Published, stated: Manifest, book: Notebook) -> None:
+        self._history = history
+        self._version = version
+        self._stated = stated
+        self._book = book
+        self._lines = {Seq(line.seq): line for line in stated.updates}
+        self._named: set[Seq] = set()
+        """Updates about which there is a finding already."""
+        self._is_judgeable = True
+        """False once the manifest admits what no content could have admitted: the rest may follow from that."""
+
+    def judge_genesis(self) -> None:
+        """Compare the manifest of version 0, which is an input: it has neither parent nor updates."""
+        claim = self._version.claim
+        for found in differences(self._stated, genesis_manifest(self._history.federation, claim.model)):
+            self._find(Rule.MANIFEST_KEY, found.where, found.stated, found.expected)
+        if claim.through != 0:
+            self._find(Rule.VERSION_BOUNDARY, "through", claim.through, "0: genesis consumes nothing")
+
+    async def judge(self, facts: Facts, rejudge: Rejudge) -> Outlook:
+        """Compare accounts, decisions, numbers and keys, in this order; returns the outlook that the rules imply.
+
+        `facts` are those about contents that are taken from the manifest.
+        """
+        honest = await rejudge(facts)
+        outlook = await rejudge(facts := dict(facts) | self._compare_accounts(honest))
+        while self._is_judgeable and (seq := self._first_departure(outlook)) is not None:
+            self._compare_line(seq, outlook)
+            facts[seq] = self._as_stated(seq, outlook)
+            outlook = await rejudge(facts)
+        for seq in sorted(self._lines.keys() & _entries(outlook).keys() - self._named):
+            self._compare_line(seq, outlook)
+        self._compare_keys(outlook)
+        if not self._is_judgeable:
+            subject = f"version {self._version.version}"
+            self._book.note(subject, "what may follow from an undue admission was not judged apart")
+        return honest
+
+    def _compare_accounts(self, honest: Outlook) -> dict[Seq, Inspection]:
+        """Every update of the buffer has one line, in ledger order, and nothing else has one.
+
+        Returns facts under which what is left out is not admitted.
+        """
+        through, entries = self._version.claim.through, _entries(honest)
+        updates = {one.seq: one for one in self._history.tail if isinstance(one.payload, UpdateSubmitted)}
+        due = {seq for seq in updates if seq <= through}
+        seqs = [line.seq for line in self._stated.updates]
+        if seqs != sorted(set(seqs)):
+            stated = "lines for updates " + ", ".join(map(str, seqs))
+            self._find(Rule.MANIFEST_ORDER, "updates", stated, "one line per update, in ledger order")
+        for seq in sorted(self._lines.keys() - due):
+            line = self._lines[seq]
+            self._named.add(seq)
+            self._is_judgeable &= line.decision is not Decision.MERGED
+            expected = f"no line: record {seq} is no update of this buffer"
+            self._find(
+                Rule.MANIFEST_INVENTED, f"update {seq}", _said(line), expected,
+                update_seq=seq, update_cid=line.cid, site=line.site,
+            )  # fmt: skip
+        for seq in sorted(due - self._lines.keys()):
+            entry = entries.get(seq)
+            self._named.add(seq)
+            expected = f"a line: {_said(update_line(entry))}" if entry else "a line"
+            record = record_text(updates[seq])
+            self._find(Rule.MANIFEST_LEFT_OUT, f"update {seq}", "no line", expected, update_seq=seq, update=record)
+        return dict.fromkeys(due - self._lines.keys(), UNAVAILABLE)
+
+    def _first_departure(self, outlook: Outlook) -> Seq | None:
+        """Return the first update about which the manifest decides otherwise."""
+        entries, plan = _entries(outlook), outlook.plan
+        for seq, line in sorted(self._lines.items()):
+            if seq in self._named or (plan is not None and seq > plan.through):
+                continue
+            entry = entries.get(seq)
+            # an open buffer tells only what it admitted: then a merged update without an entry departs
+            if (line.decision is Decision.MERGED) if entry is None else (line.decision is not entry.decision):
+                return seq
+        return None
+
+    def _as_stated(self, seq: Seq, outlook: Outlook) -> Inspection:
+        """Return what the content would have to be for the manifest's decision, if any content could lead to it."""
+        line, entry = self._lines[seq], _entries(outlook).get(seq)
+        if line.decision is not Decision.MERGED:
+            return Inspection(line.decision)
+        self._is_judgeable = entry is not None and entry.decision in BY_CONTENT
+        return ADMISSIBLE
+
+    def _compare_line(self, seq: Seq, outlook: Outlook) -> None:
+        """Report where a line differs from what the rules imply, all its keys in one finding."""
+        line, entry = self._lines[seq], _entries(outlook).get(seq)
+        if entry is None:
+            stated, expected = _said(line), "a rejection"
+        else:
+            ours = update_line(entry)
+            keys = [key for key in UpdateLine.model_fields if getattr(line, key) != getattr(ours, key)]
+            if not self._is_judgeable:
+                keys = [key for key in keys if key not in ("decision", "weight")]
+            if not keys:
+                return
+            stated = ", ".join(f"{key}={getattr(line, key)}" for key in keys)
+            expected = ", ".join(f"{key}={getattr(ours, key)}" for key in keys)
+        self._named.add(seq)
+        self._find(Rule.MANIFEST_UPDATE, f"update {seq}", stated, expected, update_seq=seq, update_cid=line.cid)
+
+    def _compare_keys(self, outlook: Outlook) -> None:
+        """Compare the version's boundary and the manifest's other keys."""
+        plan, claim = outlook.plan, self._version.claim
+        is_closed = plan is not None and plan.through == claim.through
+        if self._is_judgeable and not is_closed:
+            expected = f"no version: {len(outlook.admitted)} of {outlook.size} updates are admitted"
+            if plan is not None:
+                expected = f"{plan.through}, the record that closed the buffer"
+            self._find(Rule.VERSION_BOUNDARY, "through", claim.through, expected)
+        if plan is None:
+            return
+        ours = manifest_of(self._history.federation, plan, claim.model)
+        ours = ours.model_copy(update={"through": claim.through, "updates": ()})
+        if not (self._is_judgeable and is_closed):
+            ours = ours.model_copy(update={"divisor": self._stated.divisor})
+        for found in differences(self._stated.model_copy(update={"updates": ()}), ours):
+            self._find(Rule.MANIFEST_KEY, found.where, found.stated, found.expected)
+
+    def _find(self, rule: Rule, where: str, stated: object, expected: object, **more: str | int) -> None:
+        subject = f"version {self._version.version}, {where}"
+        self._book.find(rule, subject, stated, expected, version_evidence(self._version), **more)
+
+
+def _entries(outlook: Outlook) -> dict[Seq, Entry]:
+    return {entry.seq: entry for entry in (outlook.plan.entries if outlook.plan else outlook.admitted)}
+
+
+def _said(line: UpdateLine) -> str:
+    return f"{line.decision} with weight {line.weight}"

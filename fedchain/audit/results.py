@@ -1,0 +1,113 @@
+"""Results: is a published model what its parent and updates make, and if not, where does it first differ?"""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+
+from fedchain.audit.contents import Contents
+from fedchain.audit.sources import first_difference
+from fedchain.core.admission import Decision
+from fedchain.core.content import CHUNK, Content
+from fedchain.core.history import History, Published
+from fedchain.core.layout import Layout
+from fedchain.core.manifest import Manifest
+from fedchain.core.modelfile import DTYPES
+from fedchain.core.plan import Entry, Plan
+from fedchain.core.ports import Buffer
+from fedchain.core.recompute import recompute
+from fedchain.core.records import Address, Seq, Version
+from fedchain.core.strategies import COMBINERS
+from fedchain.store.hashing import HashingWriter
+
+
+async def missing(plan: Plan, contents: Contents) -> dict[Content, str]:
+    """List what a plan needs and nobody gives, each with what it is."""
+    needed = {plan.parent: f"the model of version {plan.version - 1}"}
+    needed |= {entry.content: f"the update of record {entry.seq}" for entry in plan.merged}
+    if COMBINERS[plan.policy.combiner].needs_base:
+        needed |= {content: f"the model of version {base}" for base, content in plan.bases.items()}
+    return {content: what for content, what in needed.items() if not await contents.check(content, what)}
+
+
+async def result_of(plan: Plan, layout: Layout, contents: Contents, threads: int) -> Content:
+    """Name the model that a plan makes; nothing is written. Raises ContentError."""
+    return await recompute(plan, layout, contents, HashingWriter(), threads=threads)
+
+
+def stated_plan(history: History, version: Published, stated: Manifest) -> Plan:
+    """Make the plan that a manifest states, whether the rules allow it or not; raises FedchainError."""
+    parent, known = history.published[version.version - 1], len(history.published)
+    policy_seq, policy_content, policy = history.policy(opened_by(parent))
+    entries = tuple(
+        Entry(
+            seq=Seq(line.seq),
+            site=Address(line.site),
+            content=line.blob.content,
+            base=Version(line.base),
+            samples=line.samples,
+            decision=line.decision,
+            staleness=line.staleness,
+            inspection=None,
+            weight=line.weight,
+        )
+        for line in stated.updates
+        if line.decision is Decision.MERGED
+    )
+    return Plan(
+        version=version.version,
+        parent=parent.claim.model,
+        policy=policy,
+        policy_seq=policy_seq,
+        policy_content=policy_content,
+        first=Seq(stated.first),
+        through=version.claim.through,
+        entries=entries,
+        divisor=stated.divisor,
+        bases={entry.base: history.published[entry.base].claim.model for entry in entries if entry.base < known},
+    )
+
+
+def opened_by(parent: Published) -> Seq:
+    """Return the record with which the buffer after a version opens (core/history.py)."""
+    return parent.claim.through if parent.version else parent.record.seq
+
+
+async def difference(plan: Plan, layout: Layout, published: Content, contents: Contents) -> dict[str, str | int]:
+    """Recompute a version once more, into a file, and say where the published one first differs from it."""
+    if not await contents.check(published, f"model of version {plan.version}"):
+        return {}
+    theirs = await contents.fetch(published)
+    ours = contents.local.open(await recompute(plan, layout, contents, contents.local.create()))
+    offset = await asyncio.to_thread(_first_difference, ours, theirs)
+    if offset is None:
+        return {}
+    return {"offset": offset} | _element(layout, offset, ours, theirs)
+
+
+def _first_difference(ours: Buffer, theirs: Buffer) -> int | None:
+    same = min(ours.size, theirs.size)
+    for start in range(0, same, CHUNK):
+        size = min(CHUNK, same - start)
+        at = first_difference(ours.read(start, size), theirs.read(start, size))
+        if at is not None:
+            return start + at
+    return None if ours.size == theirs.size else same
+
+
+def _element(layout: Layout, offset: int, ours: Buffer, theirs: Buffer) -> dict[str, str | int]:
+    """Say which tensor's which element lies at a file's offset, and its two values."""
+    start = len(layout.model_header)
+    for slot in layout.slots:
+        tensor = slot.tensor
+        if start <= offset < start + tensor.nbytes and tensor.dtype in DTYPES:
+            dtype = DTYPES[tensor.dtype]
+            index = (offset - start) // dtype.itemsize
+            at = start + index * dtype.itemsize
+            if at + dtype.itemsize > min(ours.size, theirs.size):
+                return {"tensor": tensor.name, "element": index}
+            values = [np.frombuffer(one.read(at, dtype.itemsize), dtype)[0] for one in (theirs, ours)]
+            return {"tensor": tensor.name, "element": index, "value": str(values[0]), "expected_value": str(values[1])}
+        start += tensor.nbytes
+    return {}

@@ -1,0 +1,101 @@
+"""`fedchain audit verify`: everything that a federation published, judged again by a program that trusts none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fedchain.audit.authority import check_authority, contents_of
+from fedchain.audit.chain import Copy
+from fedchain.audit.contents import Contents
+from fedchain.audit.finding import Notebook
+from fedchain.audit.progress import Progress, quiet
+from fedchain.audit.records import read
+from fedchain.audit.report import Report
+from fedchain.audit.sources import Source
+from fedchain.audit.versions import Versions
+from fedchain.core.content import Content
+from fedchain.core.history import History
+from fedchain.core.ports import Ledger, Store
+from fedchain.core.records import Federation, Head, ModelPublished, PolicySet, Record, UpdateSubmitted
+
+
+async def verify(
+    federation: Federation,
+    *,
+    sources: Sequence[Source],
+    beyond: Store,
+    copy: Copy | None = None,
+    ledger: Ledger | None = None,
+    head: Head | None = None,
+    progress: Progress = quiet,
+    threads: int = 1,
+) -> Report:
+    """Check records, contents, authority, manifests and results, and say what is wrong with which evidence.
+
+    Records come from `ledger`, or from `copy` alone where there is none, whose last head is then compared with
+    `head`. Blobs come from `sources`, those that none has whole from `beyond`. Nothing is raised for what an
+    audit is there to find.
+    """
+    book = Notebook()
+    progress("records", 0, 1)
+    reading = await read(federation, copy=copy, ledger=ledger, given=head, book=book)
+    records, erased = check_authority(reading.records, book)
+    contents = Contents(sources, beyond, book)
+    await _check_contents(records, contents, erased, book, progress)
+    history = History(federation)
+    for record in records:
+        history.append(record)
+    versions = Versions(
+        history, records, contents=contents, erased=erased, book=book, progress=progress, threads=threads
+    )  # fmt: skip
+    tally = await versions.run()
+    last = reading.records[-1].place if reading.records else None
+    return Report(
+        federation=federation,
+        records=len(reading.records),
+        head=reading.head,
+        proof=reading.proof,
+        block=last.block if last else None,
+        blobs=contents.checked,
+        versions=tally.judged,
+        recomputed=tally.recomputed,
+        decisions={str(decision): count for decision, count in sorted(tally.decisions.items())},
+        findings=tuple(book.findings),
+        gaps=tuple(book.gaps),
+        notes=tuple(book.notes),
+    )
+
+
+async def _check_contents(
+    records: Sequence[Record], contents: Contents, erased: frozenset[Content], book: Notebook, progress: Progress
+) -> None:
+    """Hash every blob that a record names, wherever it lies."""
+    named = _named(records)
+    missing = []
+    for done, (content, (subject, is_needed)) in enumerate(named.items()):
+        progress("blobs", done, len(named))
+        if not await contents.check(content, subject) and content not in erased and not is_needed:
+            missing.append(f"{subject} ({content.cid})")
+    if missing:
+        book.note("blobs", f"nowhere to be had, and needed for no version: {', '.join(missing)}")
+
+
+def _named(records: Sequence[Record]) -> dict[Content, tuple[str, bool]]:
+    """Name every content by the first record that carries it, and tell whether versions are judged by it."""
+    consumed = max(
+        (record.payload.through for record in records if isinstance(record.payload, ModelPublished)), default=0
+    )
+    named: dict[Content, tuple[str, bool]] = {}
+    for record in records:
+        for field, content in contents_of(record).items():
+            match record.payload:
+                case ModelPublished(version=version):
+                    subject, is_needed = f"{field} of version {version}", True
+                case PolicySet():
+                    subject, is_needed = f"policy of record {record.seq}", True
+                case UpdateSubmitted():
+                    subject, is_needed = f"update of record {record.seq}", record.seq <= consumed
+                case _:
+                    subject, is_needed = f"{field} of record {record.seq}", False
+            named.setdefault(content, (subject, is_needed))
+    return named

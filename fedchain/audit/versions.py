@@ -1,0 +1,290 @@
+"""The versions: each one judged by its records, its manifest and its bytes, and computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from fedchain.audit.contents import Contents
+from fedchain.audit.finding import Notebook, Rule
+from fedchain.audit.judge import Facts, Judge, Rejudge
+from fedchain.audit.progress import Progress
+from fedchain.audit.results import difference, missing, opened_by, result_of, stated_plan
+from fedchain.audit.spelling import version_evidence
+from fedchain.core.admission import Decision, Inspection
+from fedchain.core.content import Content
+from fedchain.core.errors import FedchainError, FormatError, Unavailable
+from fedchain.core.history import History, Outlook, Published
+from fedchain.core.layout import Layout, read_layout
+from fedchain.core.manifest import Manifest, UpdateLine, manifest_of
+from fedchain.core.plan import Plan
+from fedchain.core.policy import Policy
+from fedchain.core.recompute import inspect_record
+from fedchain.core.records import PolicySet, Record, Seq, UpdateSubmitted
+
+UNPROVEN: Final = frozenset({Decision.MALFORMED, Decision.OUT_OF_RANGE, Decision.NORM_BOUND})
+"""Rejections that only the content proves."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the judged versions consist of."""
+
+    judged: int = 0
+    recomputed: int = 0
+    """Versions that came out bit for bit, genesis not counted: it is an input."""
+    decisions: dict[Decision, int] = field(default_factory=dict)
+    """Updates consumed, by what became of them."""
+
+
+class Versions:
+    """The published versions of a federation under audit."""
+
+    def __init__(
+        self,
+        history: History,
+        records: Sequence[Record],
+        *,
+        contents: Contents,
+        erased: frozenset[Content],
+        book: Notebook,
+        progress: Progress,
+        threads: int,
+    ) -> None:
+        self.history = history
+        self.contents = contents
+        self.erased = erased
+        self.book = book
+        self.progress = progress
+        self.threads = threads
+        self.tally = Tally()
+        self.layout: Layout | None = None
+        self._policies = [
+            (record.seq, record.payload.policy) for record in records if isinstance(record.payload, PolicySet)
+        ]
+        self._valid: dict[Content, bool | None] = {}
+        """Whether a policy's document is one; None where nobody gives it."""
+        self._inspections: dict[Seq, Inspection] = {}
+        """What the auditor found in contents."""
+
+    async def run(self) -> Tally:
+        """Judge every version in order."""
+        for _, content in self._policies:
+            await self._learn(content)
+        await self._read_layout()
+        for version in self.history.published:
+            self.progress("versions", version.version, len(self.history.published))
+            try:
+                manifest = await self._version(version)
+                self.history.settle(manifest and _settleable(manifest))
+            except FedchainError as error:
+                self.book.gap(f"versions from {version.version} on", str(error))
+                return self.tally
+            self.tally.judged += 1
+        await self._look_ahead()
+        return self.tally
+
+    async def _version(self, version: Published) -> Manifest | None:
+        """Judge one version; returns the manifest to go on from, None where its bytes are none."""
+        stated, is_missing = await self._manifest(version)
+        if version.version == 0:
+            if stated is not None:
+                Judge(self.history, version, stated, self.book).judge_genesis()
+            return stated
+        subject = f"version {version.version}"
+        if self.layout is None:
+            self.book.gap(subject, "not recomputed: the model's layout is unknown, as no model can be read")
+            return stated
+        policy = self._unread_policy(self.history.published[version.version - 1])
+        if policy is not None:
+            self._lacking(subject, "its policy", policy)
+            return stated
+        before = len(self.book.findings)
+        facts = {} if stated is None else await self._facts(version, stated)
+        if stated is None:
+            outlook = await self._rejudge(version)(facts)
+        else:
+            outlook = await Judge(self.history, version, stated, self.book).judge(facts, self._rejudge(version))
+        plan = outlook.plan
+        if plan is not None:
+            for entry in plan.entries:
+                self.tally.decisions[entry.decision] = self.tally.decisions.get(entry.decision, 0) + 1
+            self._check_rejections(subject, plan)
+        await self._result(version, stated, plan, before, is_certain=stated is not None or not is_missing)
+        return manifest_of(self.history.federation, plan, version.claim.model) if is_missing and plan else stated
+
+    async def _result(
+        self, version: Published, stated: Manifest | None, plan: Plan | None, before: int, *, is_certain: bool
+    ) -> None:
+        """Compute a version again and report a model that is another; findings about it from `before` on."""
+        subject, published, layout = f"version {version.version}", version.claim.model, self.layout
+        assert layout is not None
+        expected = None
+        if plan is not None:
+            lacking = await missing(plan, self.contents)
+            for content, what in lacking.items():
+                self._lacking(subject, what, content)
+            if lacking:
+                return
+            expected = await result_of(plan, layout, self.contents, self.threads)
+        if expected == published:
+            self.tally.recomputed += 1
+            self._add_to_findings(before, "what ledger and content make, all the same")
+        elif not is_certain:
+            self.book.gap(subject, "comes out otherwise, but the manifest that may say why is missing")
+        elif len(self.book.findings) > before and stated and await self._is_made_as_stated(version, stated):
+            self._add_to_findings(before, f"made as the manifest states; ledger and content make {_cid(expected)}")
+        elif plan is not None and expected is not None:
+            digests = {"digest": published.digest.hex(), "expected_digest": expected.digest.hex()}
+            where = await difference(plan, layout, published, self.contents)
+            stated_model, made = f"model {published.cid}", version_evidence(version)
+            self.book.find(Rule.VERSION_RESULT, subject, stated_model, expected.cid, made, digests, where)
+
+    async def _is_made_as_stated(self, version: Published, stated: Manifest) -> bool:
+        assert self.layout is not None
+        try:
+            plan = stated_plan(self.history, version, stated)
+            return await result_of(plan, self.layout, self.contents, self.threads) == version.claim.model
+        except (FedchainError, KeyError):
+            return False  # what it states cannot be merged at all
+
+    def _add_to_findings(self, before: int, model: str) -> None:
+        """Say in a version's findings what they mean for its model."""
+        findings = self.book.findings
+        findings[before:] = [replace(one, evidence={**one.evidence, "model": model}) for one in findings[before:]]
+
+    def _rejudge(self, version: Published) -> Rejudge:
+        async def outlook(facts: Facts) -> Outlook:
+            return await self._outlook(facts, version.claim.through)
+
+        return outlook
+
+    async def _outlook(self, facts: Facts, through: Seq) -> Outlook:
+        """Judge the open buffer, inspecting contents as they are needed."""
+        while True:
+            outlook = self.history.outlook(self._inspections | dict(facts))
+            wanted = [record for record in outlook.wanted if record.seq <= through] or outlook.wanted[:1]
+            if not wanted:
+                return outlook
+            for record in wanted:
+                self._inspections[record.seq] = await self._inspect(record, outlook.policy)
+
+    async def _inspect(self, record: Record, policy: Policy) -> Inspection:
+        assert self.layout is not None
+        norm = policy.admission.max_norm is not None
+        return await inspect_record(record, self.history, self.layout, self.contents, norm=norm)
+
+    async def _facts(self, version: Published, stated: Manifest) -> dict[Seq, Inspection]:
+        """Take from a manifest what only it can say: which updates nobody gave, and what those hold that are gone."""
+        facts, inspections = {}, stated.inspections
+        policy = self.history.policy(opened_by(self.history.published[version.version - 1]))[2]
+        updates = {record.seq: record for record in self.history.tail if isinstance(record.payload, UpdateSubmitted)}
+        for line in stated.updates:
+            record, found = updates.get(Seq(line.seq)), inspections.get(Seq(line.seq))
+            if record is None or found is None:
+                continue
+            is_here = await self.contents.check(_update(record).content, f"update of record {line.seq}")
+            if line.decision is Decision.UNAVAILABLE:
+                facts[record.seq] = found
+                if is_here:
+                    subject = f"version {version.version}, update {line.seq}"
+                    self.book.note(subject, "stated unavailable, which need not be wrong: it can be read now")
+            elif not is_here and (await self._inspect(record, policy)).failure is Decision.UNAVAILABLE:
+                needs_norm = policy.admission.max_norm is not None
+                facts[record.seq] = replace(found, norm2=found.norm2 or 0) if needs_norm else found
+        return facts
+
+    def _check_rejections(self, subject: str, plan: Plan) -> None:
+        """Name rejections that rest on a content that nobody gives."""
+        for entry in plan.entries:
+            if entry.decision in UNPROVEN and entry.inspection not in (None, self._inspections.get(entry.seq)):
+                self._lacking(subject, f"update {entry.seq}, rejected as {entry.decision},", entry.content)
+
+    async def _learn(self, content: Content) -> None:
+        """Read a policy; bytes that are none leave the one before in force."""
+        try:
+            document = Policy.parse(await self.contents.document(content))
+        except Unavailable:
+            self._valid[content] = None
+            return
+        except FormatError as error:
+            self.book.note(f"policy {content.cid}", f"is no policy, so the one before stays in force: {error}")
+            document = None
+        self._valid[content] = document is not None
+        self.history.learn_policy(content, document)
+
+    def _unread_policy(self, parent: Published) -> Content | None:
+        """Return the policy that the version after `parent` needs, if nobody gives it (in History.policy's order)."""
+        opened = opened_by(parent)
+        before = [content for seq, content in self._policies if seq <= opened]
+        after = [content for seq, content in self._policies if seq > opened]
+        first = next((content for content in [*reversed(before), *after] if self._valid[content] is not False), None)
+        return first if first is not None and self._valid[first] is None else None
+
+    async def _read_layout(self) -> None:
+        """Read the model's layout from the first version that can be read: all share it."""
+        for version in self.history.published:
+            try:
+                self.layout = read_layout(await self.contents.fetch(version.claim.model))
+                return
+            except Unavailable:
+                continue
+            except FormatError as error:
+                subject = f"model of version {version.version}"
+                self.book.find(Rule.GENESIS, subject, error, "a model", version_evidence(version))
+                return
+
+    async def _manifest(self, version: Published) -> tuple[Manifest | None, bool]:
+        """Read a version's manifest; tells beside it whether it is missing, rather than not a manifest."""
+        content, subject = version.claim.manifest, f"version {version.version}"
+        try:
+            return Manifest.parse(await self.contents.document(content)), False
+        except Unavailable:
+            self._lacking(subject, "its manifest", content)
+            return None, True
+        except FormatError as error:
+            self.book.find(Rule.MANIFEST_FORMAT, f"{subject}, manifest", error, "a manifest", version_evidence(version))
+            return None, False
+
+    async def _look_ahead(self) -> None:
+        """Say so when a buffer has closed and nobody has published its version."""
+        published = self.history.published
+        if not published or self.layout is None or self._unread_policy(published[-1]) is not None:
+            return
+        try:
+            outlook = await self._outlook({}, Seq(0))
+        except FedchainError as error:
+            self.book.note("next version", str(error))
+            return
+        if outlook.plan is not None:
+            text = f"due since record {outlook.plan.through}, and not published yet"
+            self.book.note(f"version {outlook.version}", text)
+
+    def _lacking(self, subject: str, what: str, content: Content) -> None:
+        """Write down that a blob is nowhere to be had: by right, where it was erased."""
+        if content in self.erased:
+            self.book.note(subject, f"not judged in full: {what} {content.cid} was erased")
+        else:
+            self.book.gap(subject, f"not judged in full: {what} {content.cid} is nowhere to be had")
+
+
+def _update(record: Record) -> UpdateSubmitted:
+    assert isinstance(record.payload, UpdateSubmitted)
+    return record.payload
+
+
+def _settleable(manifest: Manifest) -> Manifest:
+    """Leave out lines whose CID names nothing: they cannot count as admitted."""
+    return manifest.model_copy(update={"updates": tuple(line for line in manifest.updates if _names_content(line))})
+
+
+def _names_content(line: UpdateLine) -> bool:
+    try:
+        return bool(line.blob.content)
+    except FormatError:
+        return False
+
+
+def _cid(content: Content | None) -> str:
+    return "no version yet" if content is None else content.cid

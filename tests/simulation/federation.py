@@ -1,0 +1,220 @@
+"""A small federation in one process, behind the real ports: ledger and blobs, sites and an aggregator, a clock.
+
+Sites train by adding seeded noise; the aggregator follows core's rules. Both are honest: a test that wants a lie
+gives the lying value to `publish` or `submit`, and everything else stays true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedchain.core.admission import Inspection
+from fedchain.core.content import Content
+from fedchain.core.fixedpoint import encode_update
+from fedchain.core.follower import Follower
+from fedchain.core.layout import Layout, Rule
+from fedchain.core.manifest import Manifest, genesis_manifest, manifest_of
+from fedchain.core.modelfile import layout_of, read_model, write_model, write_update
+from fedchain.core.plan import Plan
+from fedchain.core.policy import Policy, fedbuff
+from fedchain.core.ports import Blobs
+from fedchain.core.recompute import inspect_record, recompute
+from fedchain.core.records import (
+    Address,
+    BufferClosed,
+    MemberSet,
+    ModelPublished,
+    Payload,
+    PolicySet,
+    Record,
+    Role,
+    Seq,
+    UpdateSubmitted,
+    Version,
+    address,
+)
+from fedchain.ledger.memory import MemoryChain
+from fedchain.store.alone import LoneStore
+from fedchain.store.memory import MemoryBlobs
+
+Arrays = dict[str, NDArray[Any]]
+
+START = 1_700_000_000
+"""Block time of the first record."""
+
+
+def member(number: int) -> Address:
+    """Name the federation's n-th member: 0 the governor, 1 and 2 aggregators, from 10 on sites."""
+    return address(f"0x{number:040x}")
+
+
+GOVERNOR, AGGREGATOR, STANDBY, AUDITOR = (member(number) for number in (0xF, 1, 2, 3))
+
+
+@dataclass
+class Simulation:
+    """A federation: everybody's keys, one chain, one heap of blobs."""
+
+    blobs: Blobs = field(default_factory=MemoryBlobs)
+    sites: int = 3
+    policy: Policy = field(default_factory=lambda: fedbuff(size=2, per_site=2, timeout_s=600))
+    elements: int = 12
+    """Elements of the model's largest tensor."""
+    seed: int = 0
+    now: int = START
+
+    def __post_init__(self) -> None:
+        self.chain = MemoryChain(GOVERNOR, lambda: self.now)
+        self.store = LoneStore(self.blobs)
+        self.ledger = self.chain.ledger(None)
+        self.random = np.random.default_rng(self.seed)
+        self.layout: Layout = layout_of(self.genesis(), {"mask": Rule.KEPT})
+        self.follower = Follower(self.ledger, self.store)
+
+    def genesis(self) -> Arrays:
+        """Make version 0: two merged tensors, a counter that the freshest update brings, a mask that stays."""
+        return {
+            "weight": np.linspace(-1, 1, self.elements, dtype=np.float32),
+            "bias": np.zeros(3, np.float32),
+            "steps": np.zeros((), np.int64),
+            "mask": np.ones(5, np.uint8),
+        }
+
+    def site(self, number: int) -> Address:
+        """Return the address of a site, from 0."""
+        return member(10 + number)
+
+    def act(self, actor: Address, payload: Payload) -> Record:
+        """Append a record, one second after the one before."""
+        self.now += 1
+        return self.chain.append(actor, payload)
+
+    def put(self, data: bytes) -> Content:
+        """Store a blob."""
+        writer = self.blobs.create()
+        writer.write(data)
+        return writer.commit()
+
+    async def found(self) -> None:
+        """Set members and policy and publish version 0."""
+        for one in (AGGREGATOR, STANDBY):
+            self.act(GOVERNOR, MemberSet(one, Role.AGGREGATOR))
+        self.act(GOVERNOR, MemberSet(AUDITOR, Role.AUDITOR))
+        for number in range(self.sites):
+            profile = self.put(f"hospital {number}".encode())
+            self.act(GOVERNOR, MemberSet(self.site(number), Role.TRAINER, profile))
+        self.set_policy(self.policy)
+        model = write_model(self.layout, self.genesis(), self.blobs.create())
+        manifest = self.put(genesis_manifest(self.chain.federation, model).canonical())
+        self.act(AGGREGATOR, ModelPublished(Version(0), Seq(0), model, manifest))
+
+    def set_policy(self, policy: Policy) -> Record:
+        """Let the governor set a policy."""
+        return self.act(GOVERNOR, PolicySet(self.put(policy.canonical())))
+
+    def model(self, version: int) -> Content:
+        """Name the model of a version."""
+        claims = [record.payload for record in self.chain.records if isinstance(record.payload, ModelPublished)]
+        return claims[version].model
+
+    def train(self, number: int, base: int, scale: float = 0.1) -> Content:
+        """Train a site's update to a base: noise of the given size; returns the stored update."""
+        old = read_model(self.layout, self.blobs.open(self.model(base)))
+        new = {
+            name: array + self.random.normal(0, scale, array.shape).astype(np.float32)
+            if array.dtype == np.float32
+            else array
+            for name, array in old.items()
+        }
+        new["steps"] = old["steps"] + 1
+        header = self.layout.update_header(self.site(number), self.model(base))
+        return write_update(header, encode_update(self.layout, new, old), self.blobs.create())
+
+    def submit(
+        self,
+        number: int,
+        base: int | None = None,
+        *,
+        content: Content | None = None,
+        samples: int | None = None,
+        scale: float = 0.1,
+    ) -> Record:
+        """Let a site train on a base (the newest version where none is given) and submit its update."""
+        base = self.versions - 1 if base is None else base
+        content = content or self.train(number, base, scale)
+        return self.act(self.site(number), UpdateSubmitted(Version(base), samples or 100 + number, content))
+
+    def close(self, number: int = 0) -> Record:
+        """Let a site say that the buffer's time is over, once it is."""
+        self.now += self.policy.buffer.timeout_s
+        return self.act(self.site(number), BufferClosed())
+
+    @property
+    def versions(self) -> int:
+        """How many versions are published."""
+        return sum(isinstance(record.payload, ModelPublished) for record in self.chain.records)
+
+    async def plan(self, inspections: Mapping[Seq, Inspection] | None = None) -> Plan:
+        """Judge the open buffer as the rules say, but for the inspections given; it must have closed."""
+        await self.follower.advance()
+        history = self.follower.history
+        found = dict(inspections or {})
+        while (outlook := history.outlook(found)).wanted:
+            for record in outlook.wanted:
+                norm = outlook.policy.admission.max_norm is not None
+                found.setdefault(record.seq, await inspect_record(record, history, self.layout, self.store, norm=norm))
+        assert outlook.plan is not None, f"{len(outlook.admitted)} of {outlook.size} updates are admitted"
+        return outlook.plan
+
+    async def merge(self, plan: Plan) -> Content:
+        """Merge a plan into a stored model."""
+        return await recompute(plan, self.layout, self.store, self.blobs.create())
+
+    async def manifest(self, plan: Plan, model: Content | None = None) -> Manifest:
+        """Describe a plan and its result."""
+        return manifest_of(self.chain.federation, plan, model or await self.merge(plan))
+
+    async def publish(
+        self,
+        plan: Plan | None = None,
+        *,
+        model: Content | None = None,
+        manifest: Manifest | bytes | None = None,
+        through: int | None = None,
+        actor: Address = AGGREGATOR,
+    ) -> Record:
+        """Publish the next version; whatever is given stands in for what an honest aggregator would publish."""
+        plan = plan or await self.plan()
+        model = model or await self.merge(plan)
+        manifest = manifest or await self.manifest(plan, model)
+        named = self.put(manifest if isinstance(manifest, bytes) else manifest.canonical())
+        last = plan.through if through is None else Seq(through)
+        return self.act(actor, ModelPublished(plan.version, last, model, named))
+
+    async def round(self, *numbers: int) -> Record:
+        """Let sites submit on the newest version, and publish what they make."""
+        for number in numbers or range(2):
+            self.submit(number)
+        return await self.publish()
+
+
+def with_line(manifest: Manifest, seq: int, **changes: object) -> Manifest:
+    """Change keys of one update's line in a manifest."""
+    lines = tuple(line.model_copy(update=changes) if line.seq == seq else line for line in manifest.updates)
+    return manifest.model_copy(update={"updates": lines})
+
+
+def without_line(manifest: Manifest, seq: int) -> Manifest:
+    """Leave one update's line out of a manifest."""
+    return manifest.model_copy(update={"updates": tuple(line for line in manifest.updates if line.seq != seq)})
+
+
+def with_entry(plan: Plan, seq: int, **changes: Any) -> Plan:
+    """Change one update's entry in a plan."""
+    entries = tuple(replace(entry, **changes) if entry.seq == seq else entry for entry in plan.entries)
+    return replace(plan, entries=entries)
