@@ -1,31 +1,5 @@
-"""The file that names a federation: `fedchain deploy` writes it, all other commands read it."""
+"""Moved to fedchain/daemon/federation.py."""
 
-from __future__ import annotations
+from fedchain.daemon.federation import FederationFile, load_federation, save_federation
 
-from pathlib import Path
-
-from pydantic import Field
-
-from fedchain.daemon.settings import Table, load_settings, render
-
-ADDRESS = r"^0x[0-9a-fA-F]{40}$"
-
-
-class FederationFile(Table):
-    """Where a federation's ledger is."""
-
-    rpc: str = Field(pattern=r"^https?://", description="URL of an Ethereum JSON-RPC endpoint; your own where you can")
-    chain_id: int = Field(ge=1, description="the chain's id (EIP-155)")
-    contract: str = Field(pattern=ADDRESS, description="address of the FederationLedger contract")
-    block: int = Field(ge=0, description="block in which the contract was deployed: reading starts there")
-
-
-def load_federation(path: Path) -> FederationFile:
-    """Read a federation file; raises ConfigError naming file, key, value and what is allowed."""
-    return load_settings(path, FederationFile)
-
-
-def save_federation(path: Path, federation: FederationFile) -> None:
-    """Write a federation file, with a comment on every line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(FederationFile, federation.model_dump()))
+__all__ = ["FederationFile", "load_federation", "save_federation"]

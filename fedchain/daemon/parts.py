@@ -15,10 +15,12 @@ from fedchain.core.ports import Ledger, Store
 from fedchain.core.records import Address, address
 from fedchain.crypto.keys import load_key
 from fedchain.crypto.sealing import sealed
+from fedchain.daemon.federation import load_federation
 from fedchain.daemon.peers import Peers, announce
 from fedchain.daemon.settings import DaemonTable
 from fedchain.daemon.web import Service, application, read_token, serve
 from fedchain.ledger.ethereum import EthereumLedger
+from fedchain.ledger.signer import Patience
 from fedchain.store.files import FileBlobs
 from fedchain.store.gateway import routes
 from fedchain.store.peers import PeerStore
@@ -38,7 +40,7 @@ async def run_daemon(table: DaemonTable, make: Callable[[Address, Ledger, Store]
     account = await asyncio.to_thread(load_key, table.key.file, table.key.password())
     member = address(account.address)
     blobs = FileBlobs(table.folder / "blobs")
-    async with await connect(table, account) as ledger, ClientSession() as session:
+    async with await _ledger(table, account) as ledger, ClientSession() as session:
         own = announce(account, ledger.federation, table.web.public_url, int(time.time()))
         peers = Peers(own, table.peers, ledger.federation)
         store = PeerStore(blobs, peers.urls, session)
@@ -49,3 +51,16 @@ async def run_daemon(table: DaemonTable, make: Callable[[Address, Ledger, Store]
             await serve(app, table.web)
         finally:
             announcing.cancel()
+
+
+async def _ledger(table: DaemonTable, account: LocalAccount) -> EthereumLedger:
+    federation = load_federation(table.ledger.federation)
+    return await EthereumLedger.connect(
+        table.ledger.rpc or federation.rpc,
+        address(federation.contract),
+        account,
+        folder=table.folder,
+        confirmations=table.ledger.confirmations,
+        patience=Patience(poll=table.ledger.poll_s),
+        birth=federation.block,
+    )

@@ -29,11 +29,10 @@ class Table(BaseModel):
 class LedgerTable(Table):
     """Where the ledger is."""
 
-    rpc: str = Field(description="URL of an Ethereum JSON-RPC endpoint; your own node where you can")
-    contract: str = Field(description="address of the federation's FederationLedger contract")
-    block: int = Field(0, ge=0, description="block in which the contract was deployed: reading starts there")
-    confirmations: Annotated[int, Field(ge=0)] | Literal["finalized"] = Field(
-        "finalized", description='blocks that must follow a record before it counts, or "finalized"; 0 on a devnet'
+    federation: File = Field(description="file that `fedchain deploy` wrote: which contract, on which chain")
+    rpc: str | None = Field(None, description="your own Ethereum JSON-RPC endpoint, instead of the one in that file")
+    confirmations: Annotated[int, Field(ge=0)] | Literal["finalized"] | None = Field(
+        None, description='blocks that must follow a record, or "finalized"; without it, 0 on a devnet, else finalized'
     )
     poll_s: Seconds = Field(2.0, description="seconds between two looks at the chain")
 
@@ -77,7 +76,7 @@ class WebTable(Table):
 class DaemonTable(Table):
     """What every daemon is told."""
 
-    folder: File = Field(Path("state"), description="folder for blobs, journal and mirror; all of it can be rebuilt")
+    folder: File = Field(Path("state"), description="folder for blobs, journal and copy of the ledger")
     peers: tuple[str, ...] = Field(
         (), strict=False, description="gateways to read blobs from; daemons that announce themselves are added"
     )

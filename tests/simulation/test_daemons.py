@@ -79,7 +79,7 @@ class Federation:
         return Aggregator(AGGREGATOR, self.chain.ledger(AGGREGATOR), LoneStore(self.blobs), threads=1, patience_s=1)
 
     def node(self, site: Address, **settings: object) -> Node:
-        fixed = {"folder": self.folder, "task": "-", "ledger": {"rpc": "-", "contract": "-"}}
+        fixed = {"folder": self.folder, "task": "-", "ledger": {"federation": "-"}}
         table = NodeTable.model_validate({**fixed, "key": {"file": "-"}, "web": {"port": 1}, **settings})
         return Node(
             site,

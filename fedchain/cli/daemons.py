@@ -1,0 +1,103 @@
+"""`fedchain node | aggregator`: write a configuration file, run a daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedchain.aggregator.settings import AggregatorTable
+from fedchain.cli.options import FEDERATION, FederationOption, Json
+from fedchain.cli.output import show
+from fedchain.core.errors import ConfigError
+from fedchain.daemon.federation import load_federation
+from fedchain.daemon.settings import DaemonTable, load_settings, render
+from fedchain.ledger.ethereum import DEVNET
+from fedchain.node.settings import NodeTable
+
+node_app = typer.Typer(help="Run a site's node.", no_args_is_help=True)
+aggregator_app = typer.Typer(help="Run an aggregator.", no_args_is_help=True)
+
+Config = Annotated[Path, typer.Option("--config", help="TOML file that `init` wrote.")]
+Out = Annotated[Path, typer.Option("--out", help="File to write; it must not exist.")]
+Peer = Annotated[list[str], typer.Option("--peer", help="Gateway of another daemon; any number of times.")]
+Port = Annotated[int, typer.Option("--port", help="Port to listen on.")]
+
+
+@node_app.command("init")
+def node_init(
+    task: Annotated[str, typer.Option("--task", help="The task, as module:Class.")],
+    out: Out = Path("node.toml"),
+    port: Port = 8701,
+    peer: Peer = [],  # noqa: B006 - typer's way of saying "any number"
+    federation: FederationOption = FEDERATION,
+    json: Json = False,
+) -> None:
+    """Write a node's configuration with a comment on every line.
+
+    Example: fedchain node init --task wdbc:BreastCancer --out hospital-1/node.toml --peer http://127.0.0.1:8700
+    """
+    values = {**_common(out, federation, port, peer), "task": task, "site": {"data": "patients.csv"}}
+    write_config(out, NodeTable, values)
+    show({"file": str(out)}, json=json)
+
+
+@aggregator_app.command("init")
+def aggregator_init(
+    out: Out = Path("aggregator.toml"),
+    port: Port = 8700,
+    peer: Peer = [],  # noqa: B006
+    federation: FederationOption = FEDERATION,
+    json: Json = False,
+) -> None:
+    """Write an aggregator's configuration with a comment on every line.
+
+    Example: fedchain aggregator init --out aggregator/aggregator.toml --peer http://127.0.0.1:8701
+    """
+    write_config(out, AggregatorTable, _common(out, federation, port, peer))
+    show({"file": str(out)}, json=json)
+
+
+@node_app.command("run")
+def node_run(config: Config = Path("node.toml")) -> None:
+    """Run a node until SIGTERM or Ctrl-C.
+
+    Example: fedchain node run --config hospital-1/node.toml
+    """
+    from fedchain.node.app import run_node  # noqa: PLC0415 - torch takes seconds to import
+
+    asyncio.run(run_node(load_settings(config, NodeTable), config.parent.resolve()))
+
+
+@aggregator_app.command("run")
+def aggregator_run(config: Config = Path("aggregator.toml")) -> None:
+    """Run an aggregator until SIGTERM or Ctrl-C.
+
+    Example: fedchain aggregator run --config aggregator/aggregator.toml
+    """
+    from fedchain.aggregator.app import run_aggregator  # noqa: PLC0415
+
+    asyncio.run(run_aggregator(load_settings(config, AggregatorTable)))
+
+
+def write_config(path: Path, kind: type[DaemonTable], values: dict[str, Any]) -> None:
+    """Write a configuration file; raises ConfigError when it exists."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x") as file:
+            file.write(render(kind, values))
+    except FileExistsError:
+        raise ConfigError(f"{path} exists: it is not written over; choose another file with --out") from None
+
+
+def _common(out: Path, federation: Path, port: int, peers: list[str]) -> dict[str, Any]:
+    chain = {"poll_s": 0.1} if load_federation(federation).chain_id == DEVNET else {}
+    return {
+        "peers": peers,
+        "ledger": {"federation": os.path.relpath(federation, out.parent), **chain},
+        "key": {"file": "key.json", "password_file": "password"},
+        "web": {"port": port},
+    }

@@ -1,0 +1,1 @@
+"""`fedchain demo`: a whole federation on one machine, and its audit."""

@@ -1,0 +1,178 @@
+"""The demonstration itself: found, start, watch, stop, judge, audit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+from rich.console import Console
+
+from fedchain.cli.demo.actors import processes
+from fedchain.cli.demo.stage import Site, Stage, build
+from fedchain.cli.demo.watch import Watch
+from fedchain.cli.ledger import open_ledger
+from fedchain.core.errors import ConfigError, FedchainError
+from fedchain.core.layout import read_layout
+from fedchain.core.modelfile import read_model
+from fedchain.core.policy import fedbuff
+from fedchain.core.records import ModelPublished, UpdateSubmitted
+from fedchain.daemon.client import Daemons
+from fedchain.ledger.devnet import Devnet
+from fedchain.store.files import FileBlobs
+from fedchain.training.examples.baselines import baseline, judge_all
+from fedchain.training.examples.partition import EXAMPLES, Example, Files, write_parts
+from fedchain.training.task import Task, load_task
+from fedchain.training.trainer import Options, Trainer
+
+SLOW_S: Final = 1.5
+"""Seconds that a training takes at the slow hospital; the others take what they take."""
+
+START_S: Final = 90.0
+CPU: Final = Options(device="cpu", threads=1)
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a demonstration showed."""
+
+    folder: Path
+    federation: Path
+    seconds: float
+    """From founding to the audit's verdict."""
+    versions: int
+    updates: dict[str, int]
+    """How many updates were decided how."""
+    mean_staleness: float
+    records: int
+    gas_per_update: float
+    federated: Metrics
+    pooled: Metrics
+    alone: dict[str, Metrics]
+    audit: dict[str, Any]
+    """What `fedchain audit verify --json` printed."""
+    audit_command: str
+    clean: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Spell the result for programs."""
+        return {name: _spell(getattr(self, name)) for name in self.__slots__}
+
+
+async def play(folder: Path, name: str, *, sites: int, versions: int, seed: int, console: Console) -> Result:
+    """Run the demonstration in a new folder; raises FedchainError."""
+    if name not in EXAMPLES:
+        raise ConfigError(f"--task {name}: {' and '.join(EXAMPLES)} are known")
+    if _in_use(folder):
+        raise ConfigError(f"--folder {folder} is not empty: choose another one")
+    example, started = EXAMPLES[name], monotonic()
+    names = [f"hospital-{i + 1}" for i in range(sites)]
+    files = write_parts(name, [folder / site for site in names], folder / "apart", seed)
+    task = load_task(example.task)
+    async with Devnet(folder / "devnet") as devnet:
+        console.print(f"a chain at {devnet.url}, everything else in {folder}/")
+        stage = await _found(folder, devnet.url, example, names, seed)
+        console.print(f"the ledger is {stage.file.contract}; {sites} hospitals and an aggregator start")
+        async with processes() as running, Daemons() as daemons:
+            for actor in stage.actors:
+                await running.start(actor)
+            await Watch(stage, versions, console).until_done(daemons, running.check)
+            status = await daemons.status(stage.aggregator.url) or {}
+        console.print("all daemons have ended; training each hospital alone, and on pooled data, to compare")
+        federated, pooled, alone = await _compare(stage, task, example, files, versions, seed)
+        console.print("the audit recomputes every version from ledger and content")
+        command = _audit_command(stage)
+        clean, audit = await _audit(command)
+        records, gas = await _ledger_figures(stage)
+    return Result(
+        folder=folder,
+        federation=stage.federation,
+        seconds=monotonic() - started,
+        versions=versions,
+        updates=status.get("updates", {}),
+        mean_staleness=status.get("mean_staleness") or 0.0,
+        records=records,
+        gas_per_update=gas,
+        federated=federated,
+        pooled=pooled,
+        alone=alone,
+        audit=audit,
+        audit_command=" ".join(["fedchain", *command]),
+        clean=clean,
+    )
+
+
+async def _found(folder: Path, rpc: str, example: Example, names: list[str], seed: int) -> Stage:
+    """Found the federation: FedBuff with room for all hospitals but one, the last one slow, the first doubtful."""
+    with contextlib.closing(Trainer(load_task(example.task), options=CPU)) as trainer:
+        genesis = await trainer.genesis(seed)
+    sites = [
+        Site(
+            name,
+            training={"device": "cpu", "threads": 1, "seed": seed * len(names) + i}
+            | ({"at_least_s": SLOW_S} if name == names[-1] else {}),
+            settings={"data": example.file},
+            node={"verify": "replay" if i == 0 else "head"},
+        )
+        for i, name in enumerate(names)
+    ]
+    policy = fedbuff(size=max(1, len(names) - 1), max_staleness=50)
+    return await build(folder, rpc, task=example.task, policy=policy, sites=sites, genesis=genesis)
+
+
+async def _compare(
+    stage: Stage, task: Task, example: Example, files: Files, versions: int, seed: int
+) -> tuple[Metrics, Metrics, dict[str, Metrics]]:
+    """Judge the federated model, one of pooled data, and one of each hospital alone, on the same hold-out."""
+    async with await open_ledger(stage.file) as ledger:
+        claims = [record.payload for record in await ledger.records()]
+    model = next(c.model for c in claims if isinstance(c, ModelPublished) and c.version == versions)
+    buffer = FileBlobs(stage.aggregator.blobs).open(model)
+    arrays = read_model(read_layout(buffer), buffer)
+    federated = await judge_all(task, arrays, files.holdout, CPU)
+
+    async def trained_on(data: Path) -> Metrics:
+        return await baseline(task, data, files.holdout, seed=seed, steps=example.baseline_steps, options=CPU)
+
+    alone = {site.name: await trained_on(data) for site, data in zip(stage.sites, files.sites, strict=True)}
+    return federated, await trained_on(files.pooled), alone
+
+
+def _audit_command(stage: Stage) -> list[str]:
+    """Spell the audit as anybody would type it."""
+    blobs = [word for actor in stage.actors for word in ("--blobs", str(actor.blobs))]
+    return ["audit", "verify", "--federation", str(stage.federation), *blobs]
+
+
+async def _audit(command: list[str]) -> tuple[bool, dict[str, Any]]:
+    """Run the audit as a program of its own; raises FedchainError when it could not check."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "fedchain", *command, "--json"), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    if process.returncode not in (0, 1):
+        raise FedchainError(f"the audit could not check: exit code {process.returncode}; run it again: {command}")
+    return process.returncode == 0, json.loads(out)
+
+
+async def _ledger_figures(stage: Stage) -> tuple[int, float]:
+    """Count the records and say what an update costs on the chain, on average."""
+    async with await open_ledger(stage.file) as ledger:
+        records = await ledger.records()
+        used = [await ledger.gas_used(record) for record in records if isinstance(record.payload, UpdateSubmitted)]
+    return len(records), sum(used) / len(used)
+
+
+def _spell(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _in_use(folder: Path) -> bool:
+    return folder.exists() and any(folder.iterdir())

@@ -1,0 +1,65 @@
+"""What a sceptic wants to see at the end of a demonstration."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from fedchain.cli.demo.play import Metrics, Result
+
+
+def show_result(result: Result, console: Console) -> None:
+    """Print the comparison, the ledger's figures, the audit's verdict, and where to look further."""
+    console.print(_comparison(result))
+    console.print(_figures(result))
+    style = "green" if result.clean else "bold red"
+    console.print(f"audit: {result.audit['verdict']}", style=style, markup=False, highlight=False)
+    console.print(f"\n{result.seconds:.0f} s in all. Everything is in {result.folder}/. The chain's state is in")
+    console.print(f"{result.folder}/devnet/; start it again with the first command, then look further:")
+    for command in _commands(result):
+        console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _comparison(result: Result) -> Table:
+    table = Table(title="On patients that nobody trained on")
+    table.add_column("model")
+    table.add_column("accuracy", justify="right")
+    table.add_column("AUC", justify="right")
+    table.add_row("federated", *_cells(result.federated), style="bold")
+    table.add_row("pooled data", *_cells(result.pooled))
+    for site, metrics in result.alone.items():
+        table.add_row(f"{site} alone", *_cells(metrics))
+    mean = sum(metrics["accuracy"] for metrics in result.alone.values()) / len(result.alone)
+    table.add_row("a hospital alone, mean", f"{mean:.3f}", "")
+    return table
+
+
+def _cells(metrics: Metrics) -> list[str]:
+    return [f"{metrics[name]:.3f}" if name in metrics else "-" for name in ("accuracy", "auc")]
+
+
+def _figures(result: Result) -> Table:
+    table = Table(show_header=False, box=None)
+    rejected = {reason: count for reason, count in result.updates.items() if reason != "merged"}
+    reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
+    rows = {
+        "versions": f"{result.versions} after genesis",
+        "updates": f"{result.updates.get('merged', 0)} merged, {sum(rejected.values())} rejected"
+        + (f" ({reasons})" if reasons else ""),
+        "mean staleness": f"{result.mean_staleness:.2f}",
+        "records on the ledger": str(result.records),
+        "gas per update": f"{result.gas_per_update:,.0f}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _commands(result: Result) -> list[str]:
+    return [
+        f"fedchain devnet up --folder {result.folder}/devnet",
+        result.audit_command,
+        f"fedchain audit versions --federation {result.federation} --blobs {result.folder}/aggregator/state/blobs",
+        f"fedchain audit show v{result.versions} --federation {result.federation} "
+        f"--blobs {result.folder}/aggregator/state/blobs",
+    ]

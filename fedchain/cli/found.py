@@ -1,0 +1,86 @@
+"""`fedchain deploy | genesis`: what founds a federation."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from eth_account.signers.local import LocalAccount
+
+from fedchain.cli.ledger import open_ledger, put
+from fedchain.cli.options import FEDERATION, Blobs, FederationOption, Json, Key, PasswordFile, open_key
+from fedchain.cli.output import show
+from fedchain.core.errors import ConfigError
+from fedchain.core.manifest import genesis_manifest
+from fedchain.core.modelfile import Arrays, layout_of, write_model
+from fedchain.core.records import ModelPublished, Record, Seq, Version
+from fedchain.daemon.federation import FederationFile, load_federation, save_federation
+from fedchain.ledger.ethereum import deploy as deploy_contract
+from fedchain.store.files import FileBlobs
+
+
+def deploy(
+    rpc: Annotated[str, typer.Option("--rpc", help="Ethereum JSON-RPC endpoint.")],
+    key: Key,
+    password_file: PasswordFile = None,
+    out: Annotated[Path, typer.Option("--out", help="File to write for the other commands.")] = FEDERATION,
+    predecessor: Annotated[
+        Path | None, typer.Option("--predecessor", help="federation.toml of the ledger that this one follows.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Deploy the ledger contract; the key becomes its first governor.
+
+    Example: fedchain deploy --rpc http://127.0.0.1:8545 --key governor/key.json --password-file governor/password
+    """
+    if out.exists():
+        raise ConfigError(f"{out} exists: it names a federation already; choose another file with --out")
+    file = asyncio.run(found(rpc, open_key(key, password_file), predecessor and load_federation(predecessor)))
+    save_federation(out, file)
+    show({"file": str(out), **file.model_dump()}, json=json)
+
+
+async def found(rpc: str, account: LocalAccount, predecessor: FederationFile | None = None) -> FederationFile:
+    """Deploy a contract and describe it; its last head is read from the predecessor's ledger."""
+    if predecessor is None:
+        deployed = await deploy_contract(rpc, account)
+    else:
+        async with await open_ledger(predecessor) as ledger:
+            deployed = await deploy_contract(rpc, account, ledger.federation.contract, await ledger.head())
+    federation = deployed.federation
+    return FederationFile(rpc=rpc, chain_id=federation.chain_id, contract=federation.contract, block=deployed.block)
+
+
+def genesis(
+    task: Annotated[str, typer.Option("--task", help="The task whose model is version 0, as module:Class.")],
+    key: Key,
+    blobs: Blobs,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the initial parameters.")] = 0,
+    folder: Annotated[Path, typer.Option("--folder", help="Folder in which the task's module lies.")] = Path(),
+    password_file: PasswordFile = None,
+    federation: FederationOption = FEDERATION,
+    json: Json = False,
+) -> None:
+    """Publish version 0: the task's fresh model. The key needs the role aggregator.
+
+    Example: fedchain genesis --task wdbc:BreastCancer --key aggregator/key.json --blobs aggregator/state/blobs
+    """
+    from fedchain.training.task import load_task  # noqa: PLC0415 - torch takes seconds to import
+    from fedchain.training.trainer import Trainer  # noqa: PLC0415
+
+    account = open_key(key, password_file)
+    trainer = Trainer(load_task(task, folder), folder)
+    arrays = asyncio.run(trainer.genesis(seed))
+    trainer.close()
+    record = asyncio.run(publish_genesis(load_federation(federation), account, arrays, FileBlobs(blobs)))
+    show({"seq": record.seq, "model": record.payload.model.cid, "manifest": record.payload.manifest.cid}, json=json)
+
+
+async def publish_genesis(file: FederationFile, account: LocalAccount, arrays: Arrays, blobs: FileBlobs) -> Record:
+    """Store a model with its manifest and publish them as version 0."""
+    async with await open_ledger(file, account) as ledger:
+        model = write_model(layout_of(arrays), arrays, blobs.create())
+        manifest = put(blobs, genesis_manifest(ledger.federation, model).canonical())
+        return await ledger.append(ModelPublished(Version(0), Seq(0), model, manifest), "publish:0")

@@ -1,0 +1,33 @@
+"""`fedchain keys`: keystore files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedchain.cli.options import PASSWORD_ENV, Json, PasswordFile
+from fedchain.cli.output import show
+from fedchain.crypto.keys import DEVNET, STRONG, create_key, key_address
+from fedchain.daemon.settings import read_password
+
+app = typer.Typer(help="Make and look at keys: keystore files, version 3.", no_args_is_help=True)
+
+
+@app.command("new", epilog="Example: fedchain keys new --out hospital-1/key.json --password-file hospital-1/password")
+def new(
+    out: Annotated[Path, typer.Option("--out", help="File to write; it must not exist.")],
+    password_file: PasswordFile = None,
+    devnet: Annotated[bool, typer.Option("--devnet", help="Weak but fast encryption, for test networks only.")] = False,
+    json: Json = False,
+) -> None:
+    """Make a new key."""
+    made = create_key(out, read_password(password_file, PASSWORD_ENV), DEVNET if devnet else STRONG)
+    show({"address": made, "file": str(out)}, json=json)
+
+
+@app.command("show", epilog="Example: fedchain keys show hospital-1/key.json")
+def show_key(file: Annotated[Path, typer.Argument(help="A keystore file.")], json: Json = False) -> None:
+    """Print a key's address; the password is not needed."""
+    show({"address": key_address(file), "file": str(file)}, json=json)

@@ -1,0 +1,32 @@
+"""What the commands that read or write the ledger share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from eth_account.signers.local import LocalAccount
+
+from fedchain.core.content import Content
+from fedchain.core.ports import Blobs
+from fedchain.core.records import Payload, Record, address
+from fedchain.daemon.federation import FederationFile, load_federation
+from fedchain.ledger.ethereum import EthereumLedger
+
+
+async def open_ledger(file: FederationFile, account: LocalAccount | None = None) -> EthereumLedger:
+    """Open the ledger that a federation file names, without keeping anything on disk."""
+    return await EthereumLedger.connect(file.rpc, address(file.contract), account, birth=file.block)
+
+
+async def append(file: Path, account: LocalAccount, payloads: Sequence[Payload]) -> list[Record]:
+    """Append records one after the other."""
+    async with await open_ledger(load_federation(file), account) as ledger:
+        return [await ledger.append(payload) for payload in payloads]
+
+
+def put(blobs: Blobs, data: bytes) -> Content:
+    """Store a document."""
+    writer = blobs.create()
+    writer.write(data)
+    return writer.commit()
