@@ -38,6 +38,7 @@ class Contents:
         self.checked = 0
         """Blobs found whole."""
         self._good: dict[Content, Source | None] = {}
+        self._gone: set[Content] = set()
         self._lock = asyncio.Lock()
 
     @property
@@ -53,12 +54,12 @@ class Contents:
         async with self._lock:
             if content not in self._good:
                 self._good[content] = await asyncio.to_thread(self._examine, content, subject)
-        if self._good[content] is None:
+        if self._good[content] is None and content not in self._gone:
             try:
                 await self.beyond.fetch(content)
             except ContentError:
-                return False
-        return True
+                self._gone.add(content)
+        return content not in self._gone
 
     async def fetch(self, content: Content) -> Buffer:
         """Open a blob that hashes to its CID; raises Unavailable when nobody gives it so."""

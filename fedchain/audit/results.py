@@ -12,12 +12,12 @@ from fedchain.core.admission import Decision
 from fedchain.core.content import CHUNK, Content
 from fedchain.core.history import History, Published
 from fedchain.core.layout import Layout
-from fedchain.core.manifest import Manifest
+from fedchain.core.manifest import Manifest, entry_of
 from fedchain.core.modelfile import DTYPES
-from fedchain.core.plan import Entry, Plan
+from fedchain.core.plan import Plan
 from fedchain.core.ports import Buffer
 from fedchain.core.recompute import recompute
-from fedchain.core.records import Address, Seq, Version
+from fedchain.core.records import Seq
 from fedchain.core.strategies import COMBINERS
 from fedchain.store.hashing import HashingWriter
 
@@ -39,22 +39,8 @@ async def result_of(plan: Plan, layout: Layout, contents: Contents, threads: int
 def stated_plan(history: History, version: Published, stated: Manifest) -> Plan:
     """Make the plan that a manifest states, whether the rules allow it or not; raises FedchainError."""
     parent, known = history.published[version.version - 1], len(history.published)
-    policy_seq, policy_content, policy = history.policy(opened_by(parent))
-    entries = tuple(
-        Entry(
-            seq=Seq(line.seq),
-            site=Address(line.site),
-            content=line.blob.content,
-            base=Version(line.base),
-            samples=line.samples,
-            decision=line.decision,
-            staleness=line.staleness,
-            inspection=None,
-            weight=line.weight,
-        )
-        for line in stated.updates
-        if line.decision is Decision.MERGED
-    )
+    policy_seq, policy_content, policy = history.policy(parent.consumed)
+    entries = tuple(entry_of(line) for line in stated.updates if line.decision is Decision.MERGED)
     return Plan(
         version=version.version,
         parent=parent.claim.model,
@@ -67,11 +53,6 @@ def stated_plan(history: History, version: Published, stated: Manifest) -> Plan:
         divisor=stated.divisor,
         bases={entry.base: history.published[entry.base].claim.model for entry in entries if entry.base < known},
     )
-
-
-def opened_by(parent: Published) -> Seq:
-    """Return the record with which the buffer after a version opens (core/history.py)."""
-    return parent.claim.through if parent.version else parent.record.seq
 
 
 async def difference(plan: Plan, layout: Layout, published: Content, contents: Contents) -> dict[str, str | int]:

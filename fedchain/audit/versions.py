@@ -10,14 +10,14 @@ from fedchain.audit.contents import Contents
 from fedchain.audit.finding import Notebook, Rule
 from fedchain.audit.judge import Facts, Judge, Rejudge
 from fedchain.audit.progress import Progress
-from fedchain.audit.results import difference, missing, opened_by, result_of, stated_plan
+from fedchain.audit.results import difference, missing, result_of, stated_plan
 from fedchain.audit.spelling import version_evidence
 from fedchain.core.admission import Decision, Inspection
 from fedchain.core.content import Content
 from fedchain.core.errors import FedchainError, FormatError, Unavailable
 from fedchain.core.history import History, Outlook, Published
 from fedchain.core.layout import Layout, read_layout
-from fedchain.core.manifest import Manifest, UpdateLine, manifest_of
+from fedchain.core.manifest import Manifest, manifest_of
 from fedchain.core.plan import Plan
 from fedchain.core.policy import Policy
 from fedchain.core.recompute import inspect_record
@@ -77,7 +77,7 @@ class Versions:
             self.progress("versions", version.version, len(self.history.published))
             try:
                 manifest = await self._version(version)
-                self.history.settle(manifest and _settleable(manifest))
+                self.history.settle(manifest)
             except FedchainError as error:
                 self.book.gap(f"versions from {version.version} on", str(error))
                 return self.tally
@@ -178,7 +178,7 @@ class Versions:
     async def _facts(self, version: Published, stated: Manifest) -> dict[Seq, Inspection]:
         """Take from a manifest what only it can say: which updates nobody gave, and what those hold that are gone."""
         facts, inspections = {}, stated.inspections
-        policy = self.history.policy(opened_by(self.history.published[version.version - 1]))[2]
+        policy = self.history.policy(self.history.published[version.version - 1].consumed)[2]
         updates = {record.seq: record for record in self.history.tail if isinstance(record.payload, UpdateSubmitted)}
         for line in stated.updates:
             record, found = updates.get(Seq(line.seq)), inspections.get(Seq(line.seq))
@@ -216,7 +216,7 @@ class Versions:
 
     def _unread_policy(self, parent: Published) -> Content | None:
         """Return the policy that the version after `parent` needs, if nobody gives it (in History.policy's order)."""
-        opened = opened_by(parent)
+        opened = parent.consumed
         before = [content for seq, content in self._policies if seq <= opened]
         after = [content for seq, content in self._policies if seq > opened]
         first = next((content for content in [*reversed(before), *after] if self._valid[content] is not False), None)
@@ -272,18 +272,6 @@ class Versions:
 def _update(record: Record) -> UpdateSubmitted:
     assert isinstance(record.payload, UpdateSubmitted)
     return record.payload
-
-
-def _settleable(manifest: Manifest) -> Manifest:
-    """Leave out lines whose CID names nothing: they cannot count as admitted."""
-    return manifest.model_copy(update={"updates": tuple(line for line in manifest.updates if _names_content(line))})
-
-
-def _names_content(line: UpdateLine) -> bool:
-    try:
-        return bool(line.blob.content)
-    except FormatError:
-        return False
 
 
 def _cid(content: Content | None) -> str:
