@@ -5,13 +5,30 @@ from __future__ import annotations
 from typing import Annotated, Any, Self
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
 from fedchain.core.content import Content, content_of
 from fedchain.core.errors import FormatError
 
-Count = Annotated[int, Field(ge=0, lt=2**53)]
+_EXACT = 2**53
+
+Count = Annotated[int, Field(ge=0, lt=_EXACT)]
 """A whole number that JSON carries exactly (RFC 7493, section 2.2)."""
+
+
+def _read_digits(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) <= 20 else value
+
+
+def _spell(value: int) -> int | str:
+    return value if value < _EXACT else str(value)
+
+
+Word = Annotated[int, BeforeValidator(_read_digits), Field(ge=0, lt=2**64), PlainSerializer(_spell, when_used="json")]
+"""A number as the ledger has it, below 2^64: in JSON a number while that is exact, from 2^53 on its digits.
+
+Whoever submits a record chooses its numbers, so every one of them must have a spelling.
+"""
 
 
 class Document(BaseModel):
@@ -39,11 +56,19 @@ class Blob(Document):
     """A content as documents spell it."""
 
     cid: str
-    size: Count
+    size: Word
+
+    @model_validator(mode="after")
+    def _names_a_content(self) -> Self:
+        try:
+            content_of(self.cid, self.size)
+        except FormatError as error:
+            raise ValueError(str(error)) from error
+        return self
 
     @property
     def content(self) -> Content:
-        """The pair that records carry; raises FormatError when CID and size contradict each other."""
+        """The pair that records carry."""
         return content_of(self.cid, self.size)
 
 

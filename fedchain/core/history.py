@@ -8,6 +8,7 @@ Versions and buffers (DESIGN 6):
 - Updates are judged in ledger order. The buffer closes with its K-th admitted update, or with a BufferClosed
   record whose block time is at least timeout_s after the buffer's first admitted update.
 - The policy in force when a buffer opens holds until it closes.
+- A version consumes only what came before its record: one published too early is judged alike at any time.
 - A published version is settled: what its manifest says of contents (available, well-formed, sizes of changes)
   is taken as found, and everything else is recomputed and compared.
 """
@@ -54,6 +55,11 @@ class Published:
     def version(self) -> Version:
         """The version's number."""
         return self.claim.version
+
+    @property
+    def consumed(self) -> Seq:
+        """The record with which the next buffer opens; a claim on records still to come is cut."""
+        return min(self.claim.through, self.record.seq) if self.version else self.record.seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +154,8 @@ class History:
     def settle(self, manifest: Manifest | None) -> list[Discrepancy]:
         """Take the next published version's manifest into account and return where it departs from the rules.
 
-        What it states of contents is taken as found. What it merged counts as admitted even where it should
-        not have been: the version stands in the ledger, and later ones are judged as its successors.
-        None stands for bytes that are no manifest.
+        What it states of contents is taken as found; None stands for bytes that are no manifest. What it merged
+        counts as admitted even where it should not have been: later versions are judged as its successors.
         """
         version = self.published[self.settled]
         if manifest is None:
@@ -158,11 +163,10 @@ class History:
         else:
             found = differences(manifest, self._expected(version, manifest))
         self.settled += 1
-        opened = version.claim.through if version.version else version.record.seq
-        self.tail = [record for record in self.tail if record.seq > opened]
+        self.tail = [record for record in self.tail if record.seq > version.consumed]
         for line in manifest.updates if manifest else ():
             if line.decision is Decision.MERGED:
-                self._admitted.add(line.blob.content)
+                self._admitted.add(line.content)
                 self._admitted_by[Address(line.site)] += 1
         return found
 
@@ -171,7 +175,10 @@ class History:
         claim = version.claim
         if claim.version == 0:
             return genesis_manifest(self.federation, claim.model)
-        outlook = self.outlook(stated.inspections)
+        try:
+            outlook = self.outlook(stated.inspections)
+        except FedchainError as error:  # no policy, or weights that no sum can carry
+            return str(error)
         if outlook.wanted:
             return f"update {outlook.wanted[0].seq} is to be decided by its content, of which nothing is stated"
         if outlook.plan is None:
@@ -189,8 +196,10 @@ class _Buffer:
             raise FedchainError("genesis is not published yet: the aggregator's key does that with `fedchain genesis`")
         self.history = history
         self.inspections = inspections
+        ahead = history.published[history.settled :]
+        self.tail = [record for record in history.tail if not ahead or record.seq < ahead[0].record.seq]
         self.parent = history.published[history.settled - 1]
-        self.opened = self.parent.claim.through if self.parent.version else self.parent.record.seq
+        self.opened = self.parent.consumed
         self.policy_seq, self.policy_content, self.policy = history.policy(self.opened)
         size = self.policy.buffer.size
         trainers = history.members.holding(Role.TRAINER, Seq(self.opened + 1))
@@ -201,15 +210,17 @@ class _Buffer:
 
     def judge(self) -> Outlook:
         """Walk the tail until the buffer closes, a content is wanted, or the records end."""
-        tail = self.history.tail
-        for position, record in enumerate(tail):
+        for position, record in enumerate(self.tail):
             if isinstance(record.payload, BufferClosed):
                 closed = self.due is not None and record.time >= self.due
             else:
                 entry = self._entry(record)
                 if entry is None:
-                    return self._outlook(wanted=tuple(filter(self._is_wanted, tail[position:])))
-                self._take(entry, record.time)
+                    return self._outlook(wanted=tuple(filter(self._is_wanted, self.tail[position:])))
+                self.entries.append(entry)
+                if entry.decision is Decision.MERGED:
+                    self.admitted.append(entry)
+                    self.due = self.due or record.time + self.policy.buffer.timeout_s
                 closed = len(self.admitted) == self.size
             if closed:
                 return self._outlook(through=record.seq)
@@ -259,13 +270,6 @@ class _Buffer:
         found = self.inspections.get(record.seq)
         needs_norm = self.policy.admission.max_norm is not None
         return found is None or (found.failure is None and found.norm2 is None and needs_norm)
-
-    def _take(self, entry: Entry, time: int) -> None:
-        self.entries.append(entry)
-        if entry.decision is Decision.MERGED:
-            if self.due is None:
-                self.due = time + self.policy.buffer.timeout_s
-            self.admitted.append(entry)
 
     def _outlook(self, *, wanted: tuple[Record, ...] = (), through: Seq | None = None) -> Outlook:
         return Outlook(

@@ -14,13 +14,13 @@ from pydantic import Field
 
 from fedchain.core.admission import Decision, Inspection
 from fedchain.core.content import Content
-from fedchain.core.document import Blob, Count, Document
+from fedchain.core.document import Blob, Count, Document, Word
 from fedchain.core.plan import Entry, Plan
 from fedchain.core.records import Address, Federation, Seq, Version
 
 FORMAT: Final = "fedchain/manifest/1"
 
-Whole = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]*)$")]
+Whole = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,59})$")]
 """A whole number in decimal digits: it may be larger than JSON's numbers carry exactly."""
 
 
@@ -31,23 +31,19 @@ class FederationName(Document):
     contract: str
 
 
-class PolicyName(Document):
+class PolicyName(Blob):
     """The policy in force, and the record that set it."""
 
     seq: Count
-    cid: str
-    size: Count
 
 
-class UpdateLine(Document):
+class UpdateLine(Blob):
     """What became of one update."""
 
     seq: Count
     site: str
-    cid: str
-    size: Count
     base: Count
-    samples: Count
+    samples: Word
     decision: Annotated[Decision, Field(strict=False)]
     staleness: Count | None
     """τ; None where the base is unknown."""
@@ -146,7 +142,7 @@ def entry_of(line: UpdateLine) -> Entry:
     return Entry(
         seq=Seq(line.seq),
         site=Address(line.site),
-        content=line.blob.content,
+        content=line.content,
         base=Version(line.base),
         samples=line.samples,
         decision=line.decision,

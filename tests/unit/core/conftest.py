@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from numpy.typing import NDArray
+
+from fedchain.core.admission import Inspection
+from fedchain.core.content import Content, Digest
+from fedchain.core.history import History, Outlook
+from fedchain.core.layout import Layout, Rule
+from fedchain.core.manifest import Discrepancy, Manifest, genesis_manifest, manifest_of
+from fedchain.core.merge import Merge, Sources
+from fedchain.core.modelfile import layout_of, write_model, write_update
+from fedchain.core.plan import Plan
+from fedchain.core.policy import AdmissionRules, BufferRules, Policy
+from fedchain.core.ports import Buffer
+from fedchain.core.records import (
+    Address,
+    BufferClosed,
+    Federation,
+    MemberSet,
+    ModelPublished,
+    Payload,
+    PolicySet,
+    Record,
+    Role,
+    Seq,
+    UpdateSubmitted,
+    Version,
+)
+from fedchain.core.staleness import Polynomial
+from fedchain.core.strategies import COMBINERS, Weights
+from fedchain.store.memory import MemoryBlobs
+
+FEDERATION = Federation(31337, Address("0x" + "fedc" * 10))
+GOVERNOR = Address("0x" + "aa" * 20)
+AGGREGATOR = Address("0x" + "bb" * 20)
+SITES = [Address("0x" + f"{number:02x}" * 20) for number in range(1, 10)]
+FINE = Inspection(None, max_abs=5, norm2=25)
+
+
+def make_policy(**changes: Any) -> Policy:
+    """FedBuff with two updates in a buffer; `size`, `timeout_s`, `per_site`, rules and policy keys by name."""
+    buffer = {key: changes.pop(key, default) for key, default in [("size", 2), ("timeout_s", 60), ("per_site", 1)]}
+    rules = {key: changes.pop(key) for key in AdmissionRules.model_fields if key in changes}
+    defaults: dict[str, Any] = {
+        "staleness": Polynomial(function="polynomial", exponent="1/2"),
+        "weighting": "uniform",
+        "normalise": "count",
+        "combiner": "mean",
+        "rate": 1.0,
+    }
+    return Policy(
+        buffer=BufferRules(**buffer),
+        admission=AdmissionRules(**{"max_staleness": 16} | rules),
+        **defaults | changes,
+    )
+
+
+class Story:
+    """A federation told record by record; contents are names only, and found fine unless `found` says otherwise."""
+
+    def __init__(self, policy: Policy | None = None, sites: int = 3) -> None:
+        self.history = History(FEDERATION)
+        self.records: list[Record] = []
+        self.manifests: list[Manifest] = []
+        self.found: dict[Seq, Inspection] = {}
+        self.now = 1000
+        self._names = itertools.count(1)
+        self.add(MemberSet(GOVERNOR, Role.GOVERNOR))
+        self.set_policy(policy or make_policy())
+        self.add(MemberSet(AGGREGATOR, Role.AGGREGATOR))
+        for site in SITES[:sites]:
+            self.set_roles(site, Role.TRAINER)
+        model = self.content()
+        self.claim(Seq(0), model, genesis_manifest(FEDERATION, model))
+        assert self.settle() == []
+
+    def content(self, size: int = 100) -> Content:
+        return Content(Digest(next(self._names).to_bytes(32, "big")), size)
+
+    def add(self, payload: Payload, actor: Address = GOVERNOR, at: int | None = None) -> Record:
+        self.now = self.now + 1 if at is None else at
+        record = Record(Seq(len(self.records)), actor, self.now, payload)
+        self.records.append(record)
+        self.history.append(record)
+        return record
+
+    def set_policy(self, policy: Policy | None) -> Seq:
+        content = self.content()
+        record = self.add(PolicySet(content))
+        self.history.learn_policy(content, policy)
+        return record.seq
+
+    def set_roles(self, member: Address, roles: Role) -> Seq:
+        return self.add(MemberSet(member, roles)).seq
+
+    def update(
+        self, site: int, base: int = 0, *, samples: int = 1, content: Content | None = None, at: int | None = None
+    ) -> Seq:
+        """Site number `site` submits an update."""
+        payload = UpdateSubmitted(Version(base), samples, content or self.content())
+        return self.add(payload, SITES[site - 1], at).seq
+
+    def close(self, at: int | None = None) -> Seq:
+        return self.add(BufferClosed(), SITES[0], at).seq
+
+    def outlook(self) -> Outlook:
+        """How the next version stands once every content has been inspected."""
+        return self.history.outlook({record.seq: FINE for record in self.records} | self.found)
+
+    def plan(self) -> Plan:
+        plan = self.outlook().plan
+        assert plan is not None
+        return plan
+
+    def claim(self, through: Seq, model: Content, manifest: Manifest) -> None:
+        """Publish whatever is given."""
+        self.manifests.append(manifest)
+        version = Version(len(self.history.published))
+        self.add(ModelPublished(version, through, model, self.content()), AGGREGATOR)
+
+    def publish(self, **changes: object) -> list[Discrepancy]:
+        """Publish and settle the next version, with changes to its honest manifest."""
+        plan, model = self.plan(), self.content()
+        self.claim(plan.through, model, manifest_of(FEDERATION, plan, model).model_copy(update=changes))
+        return self.settle()
+
+    def settle(self) -> list[Discrepancy]:
+        return self.history.settle(self.manifests[self.history.settled])
+
+
+@dataclass
+class Bench:
+    """Model and update files in memory, and merges of them."""
+
+    layout: Layout
+    blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
+
+    def model(self, arrays: Mapping[str, NDArray[Any]]) -> Buffer:
+        return self.blobs.open(write_model(self.layout, arrays, self.blobs.create()))
+
+    def update(self, arrays: list[NDArray[Any]], site: int = 1) -> Buffer:
+        header = self.layout.update_header(SITES[site - 1], Content(Digest(bytes(32)), 1))
+        return self.blobs.open(write_update(header, arrays, self.blobs.create()))
+
+    def merge(self, combiner: str, weights: Weights, rate: float, sources: Sources, **how: int) -> bytes:
+        content = Merge(self.layout, COMBINERS[combiner], weights, rate, sources).run(self.blobs.create(), **how)
+        return self.blobs.open(content).read(0, content.size)
+
+
+@pytest.fixture(scope="session")
+def policy() -> Callable[..., Policy]:
+    return make_policy
+
+
+@pytest.fixture(scope="session")
+def begin() -> Callable[..., Story]:
+    return Story
+
+
+@pytest.fixture(scope="session")
+def bench() -> Callable[..., Bench]:
+    def of(arrays: Mapping[str, NDArray[Any]], rules: Mapping[str, int | Rule] | None = None) -> Bench:
+        return Bench(layout_of(arrays, rules))
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def sites() -> list[Address]:
+    return SITES
+
+
+@pytest.fixture(scope="session")
+def federation() -> Federation:
+    return FEDERATION
