@@ -41,7 +41,7 @@ class Digits:
 
     def train(self, model: torch.nn.Module, run: Run) -> Fit:
         """Train on the scans that are not held back."""
-        return fit(model, run, read_scans(run.file("data")).trained(run), epochs=2, batch=16, lr=0.1)
+        return fit(model, run, read_scans(run.file("data")).trained(run), epochs=3, batch=16, lr=0.2)
 
     def evaluate(self, model: torch.nn.Module, run: Run) -> dict[str, float]:
         """Judge on the scans that are held back."""

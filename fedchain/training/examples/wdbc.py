@@ -72,7 +72,7 @@ class BreastCancer:
 
     def train(self, model: torch.nn.Module, run: Run) -> Fit:
         """Train on the patients that are not held back."""
-        return fit(model, run, read_patients(run.file("data")).trained(run), epochs=8, batch=16, lr=0.5)
+        return fit(model, run, read_patients(run.file("data")).trained(run), epochs=8, batch=16, lr=0.25)
 
     def evaluate(self, model: torch.nn.Module, run: Run) -> dict[str, float]:
         """Judge on the patients that are held back."""
