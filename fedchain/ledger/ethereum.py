@@ -52,7 +52,7 @@ async def deploy(
     """
     governor = address(signer.address)
     async with AsyncExitStack() as stack:
-        endpoint = await Endpoint.open(url)
+        endpoint = Endpoint(url)
         stack.push_async_callback(endpoint.close)
         chain_id = int(await endpoint.call("eth_chainId"), 16)
         actor = SignerActor(
@@ -109,7 +109,7 @@ class EthereumLedger:
         contract, ConfigError where the folder belongs to another ledger, chain or process.
         """
         async with AsyncExitStack() as stack:
-            endpoint = await Endpoint.open(url)
+            endpoint = Endpoint(url)
             stack.push_async_callback(endpoint.close)
             origin = await _origin(endpoint, contract)
             chain_id = origin.federation.chain_id
@@ -185,6 +185,13 @@ class EthereumLedger:
         found = await self._endpoint.call("eth_call", {"to": self.federation.contract, "data": data}, "latest")
         with self._endpoint.sense("member"):
             return int(found[-64:], 16)
+
+    async def gas_used(self, record: Record) -> int:
+        """Return the gas that a record's transaction used; raises LedgerUnreachable."""
+        assert record.place is not None
+        receipt = await self._endpoint.call("eth_getTransactionReceipt", record.place.transaction)
+        with self._endpoint.sense("receipt"):
+            return int(receipt["gasUsed"], 16)
 
     async def _append(self, data: bytes, key: str | None) -> Sequence[Record]:
         if self._actor is None:

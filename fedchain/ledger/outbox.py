@@ -56,6 +56,7 @@ class Outbox:
 
     def __init__(self, path: Path | None, chain_id: int, owner: Address) -> None:
         self._name = str(path or "the outbox in memory")
+        self._finished: list[str] = []
         self._database = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=0.2)
         try:
             self._prepare(chain_id, owner)
@@ -65,6 +66,8 @@ class Outbox:
 
     def close(self) -> None:
         """Close the file."""
+        with self._change():
+            self._write_finished()
         self._database.close()
 
     def intent(self, key: str) -> Intent | None:
@@ -99,6 +102,7 @@ class Outbox:
         """Make an intent with a new transaction durable, before it is sent."""
         values = (attempt.hash, intent.key, attempt.nonce, attempt.fees.tip, attempt.fees.cap, attempt.raw)
         with self._change():
+            self._write_finished()
             self._all(
                 "INSERT OR IGNORE INTO intents (key, data, gas) VALUES (?, ?, ?)", intent.key, intent.data, intent.gas
             )
@@ -107,12 +111,17 @@ class Outbox:
             )
 
     def finish(self, key: str) -> None:
-        """Note that an intent is on the chain."""
-        self._all("UPDATE intents SET done = 1 WHERE key = ?", key)
+        """Note that an intent is on the chain; written with the next one, since a crash costs one more look only."""
+        self._finished.append(key)
 
     def forget(self, key: str) -> None:
         """Forget an intent that has had no effect, and will have none: its key is free."""
         self._all("DELETE FROM intents WHERE key = ?", key)
+
+    def _write_finished(self) -> None:
+        finished, self._finished = self._finished, []
+        for key in finished:
+            self._all("UPDATE intents SET done = 1 WHERE key = ?", key)
 
     def _prepare(self, chain_id: int, owner: Address) -> None:
         try:

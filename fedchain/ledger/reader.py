@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final, Literal
 
 from fedchain.core.errors import FormatError, HeadMismatch, LedgerError, LedgerUnreachable
 from fedchain.core.records import Head, Record, Seq, first_head, next_head
 from fedchain.ledger.calls import selector
-from fedchain.ledger.endpoint import Endpoint
+from fedchain.ledger.endpoint import Endpoint, RpcError
 from fedchain.ledger.logs import read_logs
 from fedchain.ledger.mirror import NOWHERE, Block, Mirror, Row, row_of
 
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 Confirmations = int | Literal["finalized"]
 """How many blocks must stand on a record's block before it counts; or what the chain itself calls final."""
+
+_PAUSES_S: Final = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+"""Before head() is asked again: anvil answers with the next block's state while it makes that block."""
 
 _HEAD: Final = "0x" + selector("head()").hex()
 
@@ -46,7 +49,8 @@ class Reader:
 
     async def head(self) -> Head:
         """Return the contract's head at the latest settled block; head_0 while the contract is not settled."""
-        return await self._head(await self._settled()) or first_head(self.federation)
+        with self._reading():
+            return await self._head(await self._settled()) or first_head(self.federation)
 
     async def wait(self, start: Seq, timeout: float) -> None:
         """Return once the record `start` is settled, or after `timeout` seconds; a silent endpoint may come back."""
@@ -64,24 +68,27 @@ class Reader:
         await self.advance()
         rows = self._mirror.of(transaction)
         if not rows and self._confirmations != 0:
-            unsettled = await self._read(self._mirror.through, self._mirror.count, await self._block("latest"))
+            with self._reading():
+                latest = await self._block("latest")
+                unsettled = await self._read(self._mirror.through, self._mirror.count, latest)
             rows = [row for row in unsettled if row.place.transaction == transaction]
         return [row.record() for row in rows]
 
     async def advance(self) -> None:
         """Bring the mirror up to the latest settled block.
 
-        The chain may be reorganised between two requests, so where heads disagree everything is asked again, and
-        at last nothing is taken over from the mirror. Raises LedgerUnreachable, HeadMismatch.
+        Where heads disagree it may be the mirror that is wrong, or the chain was reorganised between two requests:
+        then everything is read again from the first block. Raises LedgerUnreachable, HeadMismatch.
         """
         async with self._lock:
-            for _ in range(2):
-                try:
-                    await self._extend()
-                except HeadMismatch as mismatch:
-                    log.warning("%s", mismatch)
-                else:
-                    return
+            with self._reading():
+                await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        try:
+            await self._extend()
+        except HeadMismatch as mismatch:
+            log.warning("%s; reading everything again", mismatch)
             await self._extend(anew=True)
 
     async def _extend(self, anew: bool = False) -> None:
@@ -125,13 +132,26 @@ class Reader:
             head = next_head(head, record)
             rows.append(row_of(record, event.place, head))
         found = head if count or rows else None
-        if found != wanted:
-            raise HeadMismatch(
-                f"{self._endpoint.name} gives {count + len(rows)} records up to block {target.number} that hash to "
-                f"{_text(found)}, but head() is {_text(wanted)} there: it leaves out or alters events, or lies about "
-                "the head; compare with another endpoint"
-            )
+        pauses = iter(_PAUSES_S)
+        while found != wanted:
+            pause = next(pauses, None)
+            if pause is None:
+                raise HeadMismatch(
+                    f"{self._endpoint.name} gives {count + len(rows)} records up to block {target.number} that hash to "
+                    f"{_text(found)}, but head() is {_text(wanted)} there: it leaves out or alters events, or lies "
+                    "about the head; compare with another endpoint"
+                )
+            await asyncio.sleep(pause)
+            wanted = await self._head(target)
         return rows
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turn errors of an endpoint that answers, but not to the question, into what the port promises."""
+        try:
+            yield
+        except RpcError as error:
+            raise LedgerUnreachable(f"{self._endpoint.name} cannot be read: {error.message}") from error
 
     async def _settled(self) -> Block:
         if self._confirmations == "finalized":

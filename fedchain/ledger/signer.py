@@ -129,7 +129,7 @@ class SignerActor:
                 log.warning("append %s waits: %s", intent.key, error)
                 found = None
             if found:
-                await asyncio.to_thread(self._outbox.finish, intent.key)
+                self._outbox.finish(intent.key)
                 return found
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._patience.poll)
