@@ -1,8 +1,8 @@
 """The judge: one manifest against what ledger and content say, each departure named once.
 
 A wrong decision about one update shifts all that follows: the buffer closes later, weights and divisor change.
-So decisions are compared in ledger order, and after each departure the rest is judged as its consequence. What
-is then still different is a departure of its own.
+So decisions are compared in ledger order, and after each departure the rest is judged as its consequence, unless
+the version was made as if there were none. What is then still different is a departure of its own.
 """
 
 from __future__ import annotations
@@ -59,12 +59,16 @@ class Judge:
 
         `facts` are those about contents that are taken from the manifest.
         """
-        honest = await rejudge(facts)
-        outlook = await rejudge(facts := dict(facts) | self._compare_accounts(honest))
+        honest = outlook = await rejudge(facts)
+        left_out = self._compare_accounts(honest)
+        if left_out and not self._is_of(outlook):
+            facts = {**facts, **dict.fromkeys(left_out, UNAVAILABLE)}
+            outlook = await rejudge(facts)
         while self._is_judgeable and (seq := self._first_departure(outlook)) is not None:
             self._compare_line(seq, outlook)
-            facts[seq] = self._as_stated(seq, outlook)
-            outlook = await rejudge(facts)
+            if not self._is_of(outlook):
+                facts = {**facts, seq: self._as_stated(seq, outlook)}
+                outlook = await rejudge(facts)
         for seq in sorted(self._lines.keys() & _entries(outlook).keys() - self._named):
             self._compare_line(seq, outlook)
         self._compare_keys(outlook)
@@ -73,14 +77,18 @@ class Judge:
             self._book.note(subject, "what may follow from an undue admission was not judged apart")
         return honest
 
-    def _compare_accounts(self, honest: Outlook) -> dict[Seq, Inspection]:
-        """Every update of the buffer has one line, in ledger order, and nothing else has one.
+    def _is_of(self, outlook: Outlook) -> bool:
+        """Tell whether the version was made by this outlook's plan, so that the lie is in the manifest alone."""
+        plan = outlook.plan
+        if plan is None:
+            return False
+        return (plan.through, plan.divisor) == (self._version.claim.through, self._stated.divisor)
 
-        Returns facts under which what is left out is not admitted.
-        """
-        through, entries = self._version.claim.through, _entries(honest)
+    def _compare_accounts(self, honest: Outlook) -> set[Seq]:
+        """Every update of the buffer has one line, in ledger order, and nothing else has; returns those left out."""
+        entries = _entries(honest)
         updates = {one.seq: one for one in self._history.tail if isinstance(one.payload, UpdateSubmitted)}
-        due = {seq for seq in updates if seq <= through}
+        due = {seq for seq in updates if seq <= self._version.consumed}
         seqs = [line.seq for line in self._stated.updates]
         if seqs != sorted(set(seqs)):
             stated = "lines for updates " + ", ".join(map(str, seqs))
@@ -100,7 +108,7 @@ class Judge:
             expected = f"a line: {_said(update_line(entry))}" if entry else "a line"
             record = record_text(updates[seq])
             self._find(Rule.MANIFEST_LEFT_OUT, f"update {seq}", "no line", expected, update_seq=seq, update=record)
-        return dict.fromkeys(due - self._lines.keys(), UNAVAILABLE)
+        return due - self._lines.keys()
 
     def _first_departure(self, outlook: Outlook) -> Seq | None:
         """Return the first update about which the manifest decides otherwise."""

@@ -8,16 +8,12 @@ import numpy as np
 
 from fedchain.audit.contents import Contents
 from fedchain.audit.sources import first_difference
-from fedchain.core.admission import Decision
 from fedchain.core.content import CHUNK, Content
-from fedchain.core.history import History, Published
 from fedchain.core.layout import Layout
-from fedchain.core.manifest import Manifest, entry_of
 from fedchain.core.modelfile import DTYPES
 from fedchain.core.plan import Plan
 from fedchain.core.ports import Buffer
 from fedchain.core.recompute import recompute
-from fedchain.core.records import Seq
 from fedchain.core.strategies import COMBINERS
 from fedchain.store.hashing import HashingWriter
 
@@ -34,25 +30,6 @@ async def missing(plan: Plan, contents: Contents) -> dict[Content, str]:
 async def result_of(plan: Plan, layout: Layout, contents: Contents, threads: int) -> Content:
     """Name the model that a plan makes; nothing is written. Raises ContentError."""
     return await recompute(plan, layout, contents, HashingWriter(), threads=threads)
-
-
-def stated_plan(history: History, version: Published, stated: Manifest) -> Plan:
-    """Make the plan that a manifest states, whether the rules allow it or not; raises FedchainError."""
-    parent, known = history.published[version.version - 1], len(history.published)
-    policy_seq, policy_content, policy = history.policy(parent.consumed)
-    entries = tuple(entry_of(line) for line in stated.updates if line.decision is Decision.MERGED)
-    return Plan(
-        version=version.version,
-        parent=parent.claim.model,
-        policy=policy,
-        policy_seq=policy_seq,
-        policy_content=policy_content,
-        first=Seq(stated.first),
-        through=version.claim.through,
-        entries=entries,
-        divisor=stated.divisor,
-        bases={entry.base: history.published[entry.base].claim.model for entry in entries if entry.base < known},
-    )
 
 
 async def difference(plan: Plan, layout: Layout, published: Content, contents: Contents) -> dict[str, str | int]:

@@ -10,7 +10,7 @@ from fedchain.audit.contents import Contents
 from fedchain.audit.finding import Notebook, Rule
 from fedchain.audit.judge import Facts, Judge, Rejudge
 from fedchain.audit.progress import Progress
-from fedchain.audit.results import difference, missing, result_of, stated_plan
+from fedchain.audit.results import difference, missing, result_of
 from fedchain.audit.spelling import version_evidence
 from fedchain.core.admission import Decision, Inspection
 from fedchain.core.content import Content
@@ -20,7 +20,7 @@ from fedchain.core.layout import Layout, read_layout
 from fedchain.core.manifest import Manifest, manifest_of
 from fedchain.core.plan import Plan
 from fedchain.core.policy import Policy
-from fedchain.core.recompute import inspect_record
+from fedchain.core.recompute import inspect_record, plan_again
 from fedchain.core.records import PolicySet, Record, Seq, UpdateSubmitted
 
 UNPROVEN: Final = frozenset({Decision.MALFORMED, Decision.OUT_OF_RANGE, Decision.NORM_BOUND})
@@ -87,6 +87,7 @@ class Versions:
 
     async def _version(self, version: Published) -> Manifest | None:
         """Judge one version; returns the manifest to go on from, None where its bytes are none."""
+        before = len(self.book.findings)
         stated, is_missing = await self._manifest(version)
         if version.version == 0:
             if stated is not None:
@@ -100,7 +101,6 @@ class Versions:
         if policy is not None:
             self._lacking(subject, "its policy", policy)
             return stated
-        before = len(self.book.findings)
         facts = {} if stated is None else await self._facts(version, stated)
         if stated is None:
             outlook = await self._rejudge(version)(facts)
@@ -143,10 +143,12 @@ class Versions:
 
     async def _is_made_as_stated(self, version: Published, stated: Manifest) -> bool:
         assert self.layout is not None
+        if stated.parent is None or stated.policy is None:
+            return False
         try:
-            plan = stated_plan(self.history, version, stated)
+            plan = plan_again(stated, self.history)
             return await result_of(plan, self.layout, self.contents, self.threads) == version.claim.model
-        except (FedchainError, KeyError):
+        except (FedchainError, LookupError):
             return False  # what it states cannot be merged at all
 
     def _add_to_findings(self, before: int, model: str) -> None:

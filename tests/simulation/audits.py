@@ -1,0 +1,40 @@
+"""The audit of a simulated federation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simulation.federation import Simulation
+
+from fedchain.audit.chain import Copy
+from fedchain.audit.finding import Finding
+from fedchain.audit.report import Report
+from fedchain.audit.sources import Held, Source
+from fedchain.audit.verify import verify
+from fedchain.core.ports import Ledger
+from fedchain.store.alone import LoneStore
+from fedchain.store.memory import MemoryBlobs
+
+
+async def audit(
+    simulation: Simulation,
+    *,
+    sources: Sequence[Source] | None = None,
+    ledger: Ledger | None = None,
+    copy: Copy | None = None,
+) -> Report:
+    """Judge a simulated federation by its chain and, unless other sources are given, its heap of blobs."""
+    return await verify(
+        simulation.chain.federation,
+        sources=[Held("heap", simulation.blobs)] if sources is None else sources,
+        beyond=LoneStore(MemoryBlobs()),
+        copy=copy,
+        ledger=ledger or simulation.ledger,
+    )
+
+
+def sole(report: Report) -> Finding:
+    """Return the finding of a report that has exactly one."""
+    assert [str(finding) for finding in report.findings] == [str(report.findings[0])] if report.findings else False
+    assert report.exit_code == 1
+    return report.findings[0]
