@@ -35,7 +35,7 @@ def demo(
     from fedchain.cli.demo.play import play  # noqa: PLC0415 - torch takes seconds to import
     from fedchain.cli.demo.verdict import show_result  # noqa: PLC0415
 
-    console = Console(stderr=json)
+    console = Console(stderr=json, soft_wrap=True)
     result = asyncio.run(
         play(folder or _new_folder(), task, sites=sites, versions=versions, seed=seed, console=console)
     )

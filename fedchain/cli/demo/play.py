@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -17,11 +18,13 @@ from fedchain.cli.demo.actors import processes
 from fedchain.cli.demo.stage import Site, Stage, build
 from fedchain.cli.demo.watch import Watch
 from fedchain.cli.ledger import open_ledger
+from fedchain.core.admission import Decision
 from fedchain.core.errors import ConfigError, FedchainError
 from fedchain.core.layout import read_layout
+from fedchain.core.manifest import Manifest
 from fedchain.core.modelfile import read_model
 from fedchain.core.policy import fedbuff
-from fedchain.core.records import ModelPublished, UpdateSubmitted
+from fedchain.core.records import ModelPublished, Record, UpdateSubmitted
 from fedchain.daemon.client import Daemons
 from fedchain.ledger.devnet import Devnet
 from fedchain.store.files import FileBlobs
@@ -48,10 +51,9 @@ class Result:
     seconds: float
     """From founding to the audit's verdict."""
     versions: int
-    updates: dict[str, int]
-    """How many updates were decided how."""
+    """The newest version when the daemons had ended; at least as many as asked for."""
     mean_staleness: float
-    records: int
+    """Of the merged updates."""
     gas_per_update: float
     federated: Metrics
     pooled: Metrics
@@ -84,21 +86,21 @@ async def play(folder: Path, name: str, *, sites: int, versions: int, seed: int,
             for actor in stage.actors:
                 await running.start(actor)
             await Watch(stage, versions, console).until_done(daemons, running.check)
-            status = await daemons.status(stage.aggregator.url) or {}
-        console.print("all daemons have ended; training each hospital alone, and on pooled data, to compare")
-        federated, pooled, alone = await _compare(stage, task, example, files, versions, seed)
+        console.print(
+            "all daemons have ended; training each hospital alone, and on pooled data, to compare", soft_wrap=True
+        )
+        records, gas = await _ledger_figures(stage)
+        newest = next(r.payload for r in reversed(records) if isinstance(r.payload, ModelPublished))
+        federated, pooled, alone = await _compare(stage, newest, task, example, files, seed)
         console.print("the audit recomputes every version from ledger and content")
         command = _audit_command(stage)
         clean, audit = await _audit(command)
-        records, gas = await _ledger_figures(stage)
     return Result(
         folder=folder,
         federation=stage.federation,
         seconds=monotonic() - started,
-        versions=versions,
-        updates=status.get("updates", {}),
-        mean_staleness=status.get("mean_staleness") or 0.0,
-        records=records,
+        versions=newest.version,
+        mean_staleness=await _mean_staleness(stage, records),
         gas_per_update=gas,
         federated=federated,
         pooled=pooled,
@@ -128,13 +130,10 @@ async def _found(folder: Path, rpc: str, example: Example, names: list[str], see
 
 
 async def _compare(
-    stage: Stage, task: Task, example: Example, files: Files, versions: int, seed: int
+    stage: Stage, newest: ModelPublished, task: Task, example: Example, files: Files, seed: int
 ) -> tuple[Metrics, Metrics, dict[str, Metrics]]:
     """Judge the federated model, one of pooled data, and one of each hospital alone, on the same hold-out."""
-    async with await open_ledger(stage.file) as ledger:
-        claims = [record.payload for record in await ledger.records()]
-    model = next(c.model for c in claims if isinstance(c, ModelPublished) and c.version == versions)
-    buffer = FileBlobs(stage.aggregator.blobs).open(model)
+    buffer = FileBlobs(stage.aggregator.blobs).open(newest.model)
     arrays = read_model(read_layout(buffer), buffer)
     federated = await judge_all(task, arrays, files.holdout, CPU)
 
@@ -162,12 +161,22 @@ async def _audit(command: list[str]) -> tuple[bool, dict[str, Any]]:
     return process.returncode == 0, json.loads(out)
 
 
-async def _ledger_figures(stage: Stage) -> tuple[int, float]:
-    """Count the records and say what an update costs on the chain, on average."""
+async def _ledger_figures(stage: Stage) -> tuple[Sequence[Record], float]:
+    """Read the records, and say what an update costs on the chain, on average."""
     async with await open_ledger(stage.file) as ledger:
         records = await ledger.records()
         used = [await ledger.gas_used(record) for record in records if isinstance(record.payload, UpdateSubmitted)]
-    return len(records), sum(used) / len(used)
+    return records, sum(used) / len(used)
+
+
+async def _mean_staleness(stage: Stage, records: Sequence[Record]) -> float:
+    """Return the mean of τ over all merged updates, as the manifests state it (the audit checks them)."""
+    store = FileBlobs(stage.aggregator.blobs)
+    staleness: list[int] = []
+    for claim in (record.payload for record in records if isinstance(record.payload, ModelPublished)):
+        manifest = Manifest.parse(store.open(claim.manifest).read(0, claim.manifest.size))
+        staleness += [line.staleness or 0 for line in manifest.updates if line.decision is Decision.MERGED]
+    return sum(staleness) / len(staleness)
 
 
 def _spell(value: Any) -> Any:

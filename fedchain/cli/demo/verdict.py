@@ -14,10 +14,10 @@ def show_result(result: Result, console: Console) -> None:
     console.print(_figures(result))
     style = "green" if result.clean else "bold red"
     console.print(f"audit: {result.audit['verdict']}", style=style, markup=False, highlight=False)
-    console.print(f"\n{result.seconds:.0f} s in all. Everything is in {result.folder}/. The chain's state is in")
-    console.print(f"{result.folder}/devnet/; start it again with the first command, then look further:")
+    where = f"{result.folder}/, the chain's state in {result.folder}/devnet/"
+    console.print(f"\n{result.seconds:.0f} s in all. Everything is in {where}.\nTo look further:")
     for command in _commands(result):
-        console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  {command}", markup=False, highlight=False)
 
 
 def _comparison(result: Result) -> Table:
@@ -40,14 +40,15 @@ def _cells(metrics: Metrics) -> list[str]:
 
 def _figures(result: Result) -> Table:
     table = Table(show_header=False, box=None)
-    rejected = {reason: count for reason, count in result.updates.items() if reason != "merged"}
+    decisions = result.audit["decisions"]
+    rejected = {reason: count for reason, count in decisions.items() if reason != "merged"}
     reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
     rows = {
         "versions": f"{result.versions} after genesis",
-        "updates": f"{result.updates.get('merged', 0)} merged, {sum(rejected.values())} rejected"
+        "updates": f"{decisions.get('merged', 0)} merged, {sum(rejected.values())} rejected"
         + (f" ({reasons})" if reasons else ""),
         "mean staleness": f"{result.mean_staleness:.2f}",
-        "records on the ledger": str(result.records),
+        "records on the ledger": str(result.audit["records"]),
         "gas per update": f"{result.gas_per_update:,.0f}",
     }
     for name, value in rows.items():

@@ -68,7 +68,9 @@ class Watch:
         self._shown = version
         accuracy = [(status or {}).get("metrics", {}).get("accuracy") for status in found[1:]]
         by_site = " ".join("-" if value is None else f"{value:.3f}" for value in accuracy)
-        self._console.print(f"version {version:3d}  {_ledger_line(aggregator)}  accuracy by site: {by_site}")
+        self._console.print(
+            f"version {version:3d}  {_ledger_line(aggregator)}  accuracy by site: {by_site}", soft_wrap=True
+        )
 
 
 def _ledger_line(aggregator: dict[str, Any]) -> str:
