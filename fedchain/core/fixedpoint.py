@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedchain.core.errors import FormatError
 from fedchain.core.layout import Layout, Rule
+from fedchain.core.modelfile import DTYPES
 
 Q_LIMIT: Final = 2**31 - 1
 """Largest magnitude of q: the range is symmetric, so that -q always exists."""
@@ -30,7 +31,8 @@ def encode(new: NDArray[np.float32], base: NDArray[np.float32], bits: int) -> ND
     for start in range(0, flat_new.size, BLOCK):
         stop = min(start + BLOCK, flat_new.size)
         u = scratch[: stop - start]
-        np.subtract(flat_new[start:stop], flat_base[start:stop], out=u, dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # the difference of infinities is NaN, and refused as such
+            np.subtract(flat_new[start:stop], flat_base[start:stop], out=u, dtype=np.float64)
         np.multiply(u, scale, out=u)
         np.rint(u, out=u)
         low, high = u.min(), u.max()
@@ -60,6 +62,10 @@ def encode_update(
             except FormatError as error:
                 raise FormatError(f"tensor {name}: {error}") from error
         elif slot.rule is Rule.FRESHEST:
+            if new[name].dtype != DTYPES.get(slot.tensor.dtype):
+                raise FormatError(
+                    f"tensor {name}: the layout has {slot.tensor.dtype}, training returned {new[name].dtype}"
+                )
             arrays.append(new[name])
     return arrays
 

@@ -175,9 +175,9 @@ def read_layout(model: Buffer) -> Layout:
         )
     try:
         rules = {
-            name: rule if isinstance(rule, int) else Rule(rule) for name, rule in json.loads(metadata["layout"]).items()
+            name: rule if type(rule) is int else Rule(rule) for name, rule in json.loads(metadata["layout"]).items()
         }
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, RecursionError) as error:
         raise FormatError(f"the model's layout cannot be read: {error!r}") from error
     layout = plan_layout(tensors, rules)
     if layout.model_header != header:

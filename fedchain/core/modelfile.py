@@ -34,6 +34,9 @@ def layout_of(arrays: Arrays, rules: Mapping[str, int | Rule] | None = None) -> 
 
 def write_model(layout: Layout, arrays: Arrays, out: BlobWriter) -> Content:
     """Write a model file; raises FormatError when the arrays are not the layout's."""
+    unknown = arrays.keys() - {slot.tensor.name for slot in layout.slots}
+    if unknown:
+        raise FormatError(f"the layout has no tensors {', '.join(sorted(unknown))}")
     return _write(layout.model_header, [_fitting(slot, arrays) for slot in layout.slots], out)
 
 
@@ -69,7 +72,9 @@ def _write(header: bytes, arrays: Sequence[NDArray[Any]], out: BlobWriter) -> Co
 
 
 def _fitting(slot: Slot, arrays: Arrays) -> NDArray[Any]:
-    array = arrays[slot.tensor.name]
+    array = arrays.get(slot.tensor.name)
+    if array is None:
+        raise FormatError(f"tensor {slot.tensor.name} is missing: the layout says {slot.tensor}")
     if array.shape != slot.tensor.shape or array.dtype != _dtype(slot.tensor):
         raise FormatError(f"tensor {slot.tensor.name} is {array.dtype}{array.shape}, the layout says {slot.tensor}")
     return array

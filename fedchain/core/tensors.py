@@ -33,6 +33,11 @@ MAX_HEADER: Final = 100_000_000
 
 METADATA: Final = "__metadata__"
 
+_UNREADABLE: Final = (
+    ValueError, TypeError, KeyError, AttributeError, RecursionError, rfc8785.CanonicalizationError,
+)  # fmt: skip
+"""What reading JSON as if it were a header can raise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
@@ -54,7 +59,9 @@ class Tensor:
 
 
 def encode_header(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> bytes:
-    """Spell the header of a file that holds `tensors` one after the other."""
+    """Spell the header of a file that holds `tensors` one after the other; raises FormatError."""
+    if any(tensor.name == METADATA for tensor in tensors):
+        raise FormatError(f"no tensor can be called {METADATA}: safetensors keeps that name for itself")
     document: dict[str, Any] = {METADATA: dict(metadata)}
     offset = 0
     for tensor in tensors:
@@ -90,11 +97,11 @@ def decode_header(header: bytes) -> tuple[tuple[Tensor, ...], dict[str, str]]:
     """
     try:
         document = json.loads(header[8:])
-        metadata = dict(document.pop(METADATA, {}))
+        metadata = {key: _text(value) for key, value in document.pop(METADATA, {}).items()}
         entries = sorted(document.items(), key=lambda entry: (entry[1]["data_offsets"], entry[0]))
-        tensors = tuple(Tensor(name, entry["dtype"], tuple(entry["shape"])) for name, entry in entries)
+        tensors = tuple(Tensor(name, entry["dtype"], _shape(entry["shape"])) for name, entry in entries)
         canonical = encode_header(tensors, metadata)
-    except (ValueError, TypeError, KeyError, AttributeError, rfc8785.CanonicalizationError) as error:
+    except _UNREADABLE as error:
         raise FormatError(f"the safetensors header cannot be read: {error!r}") from error
     if canonical != header:
         raise FormatError(
@@ -102,3 +109,16 @@ def decode_header(header: bytes) -> tuple[tuple[Tensor, ...], dict[str, str]]:
             "write it with fedchain (RFC 8785 JSON, contiguous offsets, padded to 8 bytes)"
         )
     return tensors, metadata
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"metadata {value!r:.80} is no text")
+    return value
+
+
+def _shape(value: Sequence[object]) -> tuple[int, ...]:
+    sizes = tuple(size for size in value if type(size) is int and size >= 0)
+    if len(sizes) != len(value):
+        raise ValueError(f"{value!r:.80} is no shape")
+    return sizes
