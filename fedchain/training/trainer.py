@@ -75,7 +75,7 @@ class Trainer:
 
     async def genesis(self, seed: int) -> Arrays:
         """Build the task's model from a seed and return its tensors: version 0 of a federation."""
-        return await self._in_thread(lambda stop: arrays_of(self._model(seed)))
+        return await self._in_thread(lambda stop: arrays_of(self._new_model(seed)))
 
     async def train(
         self,
@@ -105,7 +105,7 @@ class Trainer:
 
     def _train(self, arrays: Mapping[str, NDArray[Any]], run: Run) -> Trained:
         started = time.perf_counter()
-        model = self._model(run.seed, arrays).train()
+        model = self._model(arrays, run.seed).train()
         with task_code(f"{self._name}.train"), self._autocast():
             fit = self._task.train(model, run)
         trained = arrays_of(model)
@@ -113,13 +113,22 @@ class Trainer:
         return Trained(trained, _fit(f"{self._name}.train", fit), time.perf_counter() - started)
 
     def _evaluate(self, arrays: Mapping[str, NDArray[Any]], run: Run) -> dict[str, float]:
-        model = self._model(run.seed, arrays).eval()
+        model = self._model(arrays, run.seed).eval()
         with task_code(f"{self._name}.evaluate"), torch.no_grad(), self._autocast():
             metrics = self._task.evaluate(model, run)
         return _metrics(f"{self._name}.evaluate", metrics)
 
-    def _model(self, seed: int, arrays: Mapping[str, NDArray[Any]] | None = None) -> torch.nn.Module:
-        """Build a fresh model, so that nothing but `arrays` passes from one call to the next; seed last."""
+    def _model(self, arrays: Mapping[str, NDArray[Any]], seed: int) -> torch.nn.Module:
+        """Return a fresh model with these arrays, where it is to run: nothing else passes from call to call."""
+        model = self._new_model(seed)
+        load_arrays(model, arrays)
+        model.to(self.device)
+        if self._options.compile:
+            model.compile()
+        seed_everything(seed)  # again: what follows shall not depend on how many numbers model() drew
+        return model
+
+    def _new_model(self, seed: int) -> torch.nn.Module:
         if self._options.threads is not None:
             torch.set_num_threads(self._options.threads)
         seed_everything(seed)
@@ -127,12 +136,6 @@ class Trainer:
             model = self._task.model()
         if not isinstance(model, torch.nn.Module):
             raise TaskError(f"{self._name}.model returned {type(model).__name__}: expected a torch.nn.Module")
-        if arrays is not None:
-            load_arrays(model, arrays)
-        model.to(self.device)
-        if self._options.compile:
-            model.compile()
-        seed_everything(seed)
         return model
 
     def _autocast(self) -> AbstractContextManager[Any]:

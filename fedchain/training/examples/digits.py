@@ -51,7 +51,7 @@ class Digits:
 def read_scans(path: Path) -> Examples:
     """Read scans, grey scaled to 0..1, as (n, 1, 8, 8); raises TaskError with file, array and value."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             images, labels = np.asarray(file["images"]), np.asarray(file["labels"])
     except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise TaskError(f"{path} is not an .npz file with arrays images and labels: {error}") from error
