@@ -7,14 +7,14 @@ row tells which one is damaged, out of place, or does not belong.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Final
 
 from fedchain.audit.finding import Evidence, Finding, Notebook, Rule
 from fedchain.audit.spelling import place_fields, record_text
-from fedchain.core.records import Federation, Head, Record, first_head, next_head
+from fedchain.core.records import Federation, Head, Record, Seq, first_head, next_head
 
 WINDOW: Final = 256
 """Rows looked ahead for the one that goes on from the last head."""
@@ -118,7 +118,7 @@ class _Walk:
         self.order.append(index)
         self.head = head
         if not self.broken and record is not None:
-            self.records.append(record)
+            self.records.append(replace(record, seq=Seq(len(self.records))))
             self.proven = head
 
     def _break(self, at: int) -> None:

@@ -26,6 +26,6 @@ def _row(stored: mirror.Row) -> Row:
     try:
         record = stored.record()
         next_head(head, record)
-    except (FormatError, TypeError, OverflowError) as error:
+    except (FormatError, AttributeError, TypeError, OverflowError) as error:
         return Row(stored.seq, head, None, str(error))
     return Row(stored.seq, head, record)
