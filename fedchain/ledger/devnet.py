@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import fedchain
 from fedchain.core.errors import ConfigError, LedgerError, LedgerUnreachable
@@ -136,6 +137,13 @@ def status(folder: Path) -> Devnet | None:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return Devnet(**json.load(file))
+    return None
+
+
+def last_port(folder: Path) -> int | None:
+    """Return the port of the devnet that runs, or ran last, in a folder."""
+    with suppress(FileNotFoundError, json.JSONDecodeError):
+        return urlsplit(json.loads((folder / "devnet.json").read_text())["url"]).port
     return None
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, Self
 
 import pytest
 from eth_account import Account
-from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 
 from fedchain.core.content import NOTHING, Content, Digest
@@ -19,7 +21,6 @@ from fedchain.core.records import (
     BufferClosed,
     ContentErased,
     EvaluationReported,
-    Federation,
     Meaning,
     MemberSet,
     ModelPublished,
@@ -33,89 +34,123 @@ from fedchain.core.records import (
     first_head,
     next_head,
 )
+from fedchain.crypto.eip712 import is_signed, sign_update
+from fedchain.ledger.devnet import find_anvil, fund, start, stop
+from fedchain.ledger.endpoint import Endpoint
+from fedchain.ledger.ethereum import EthereumLedger, deploy
 from fedchain.ledger.memory import MemoryChain
+from fedchain.ledger.signer import Patience
 
 BLOB = Content(Digest(bytes(range(32))), 123)
 FAR = 1 << 40
-HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
-def typed_data(
-    federation: Federation, site: Address, update: UpdateSubmitted, nonce: int, deadline: int
-) -> object:
-    words = ["base", "samples", "size", "nonce", "deadline"]
-    return encode_typed_data(
-        domain_data={
-            "name": "fedchain",
-            "version": "1",
-            "chainId": federation.chain_id,
-            "verifyingContract": federation.contract,
-        },
-        message_types={
-            "SignedUpdate": [
-                {"name": "site", "type": "address"},
-                {"name": "base", "type": "uint64"},
-                {"name": "samples", "type": "uint64"},
-                {"name": "digest", "type": "bytes32"},
-                *({"name": word, "type": "uint64"} for word in words[2:]),
-            ]
-        },
-        message_data={
-            "site": site,
-            "base": update.base,
-            "samples": update.samples,
-            "digest": update.content.digest,
-            "size": update.content.size,
-            "nonce": nonce,
-            "deadline": deadline,
-        },
-    )
+class World(Protocol):
+    """One new federation, and its ledger as each member sees it."""
+
+    keys: dict[str, LocalAccount]
+
+    async def ledger(self, name: str | None) -> Ledger: ...
+
+    async def reopen(self, name: str) -> Ledger:
+        """Open a member's ledger as its next process would."""
+
+    async def pass_time(self, seconds: int) -> None: ...
 
 
-def sign(
-    federation: Federation, key: LocalAccount, update: UpdateSubmitted, nonce: int, deadline: int = FAR
-) -> SignedUpdate:
-    site = address(key.address)
-    message = typed_data(federation, site, update, nonce, deadline)
-    return SignedUpdate(site, update, nonce, deadline, bytes(key.sign_message(message).signature))
-
-
-def verify(federation: Federation, signed: SignedUpdate) -> bool:
-    message = typed_data(federation, signed.site, signed.update, signed.nonce, signed.deadline)
-    low = int.from_bytes(signed.signature[32:64], "big") <= HALF_ORDER
-    return low and address(Account.recover_message(message, signature=signed.signature)) == signed.site
+def new_keys() -> dict[str, LocalAccount]:
+    return {name: Account.create() for name in ("governor", "site", "aggregator", "auditor", "stranger")}
 
 
 class MemoryWorld:
-    """Four members' views of one ledger in memory."""
-
     def __init__(self) -> None:
-        self.now = 1_700_000_000
-        self.keys = {
-            name: Account.create() for name in ("governor", "site", "aggregator", "auditor", "stranger")
-        }
-        self._chain = MemoryChain(self.address("governor"), lambda: self.now, verify)
-
-    def address(self, name: str) -> Address:
-        return address(self.keys[name].address)
+        self.keys = new_keys()
+        self._now = 1_700_000_000
+        self._chain = MemoryChain(address(self.keys["governor"].address), lambda: self._now, is_signed)
 
     async def ledger(self, name: str | None) -> Ledger:
-        return self._chain.ledger(self.address(name) if name else None)
+        return self._chain.ledger(address(self.keys[name].address) if name else None)
+
+    reopen = ledger
 
     async def pass_time(self, seconds: int) -> None:
-        self.now += seconds
+        self._now += seconds
 
 
-@pytest.fixture(params=["memory"])
-async def world() -> MemoryWorld:
-    return MemoryWorld()
+class EthereumWorld:
+    def __init__(self, url: str, folder: Path) -> None:
+        self.keys = new_keys()
+        self._url = url
+        self._folder = folder
+        self._ledgers: dict[str | None, EthereumLedger] = {}
+
+    async def __aenter__(self) -> Self:
+        await fund(self._url, *(key.address for key in self.keys.values()))
+        self._deployment = await deploy(self._url, self.keys["governor"], patience=Patience(poll=0.02))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for ledger in self._ledgers.values():
+            await ledger.close()
+
+    async def ledger(self, name: str | None) -> Ledger:
+        if name not in self._ledgers:
+            self._ledgers[name] = await EthereumLedger.connect(
+                self._url,
+                self._deployment.federation.contract,
+                self.keys[name] if name else None,
+                folder=self._folder / (name or "reader"),
+                patience=Patience(poll=0.02),
+            )
+        return self._ledgers[name]
+
+    async def reopen(self, name: str) -> Ledger:
+        await self._ledgers.pop(name).close()
+        return await self.ledger(name)
+
+    async def pass_time(self, seconds: int) -> None:
+        """Let time pass, forwards: a chain's time knows nothing else."""
+        endpoint = Endpoint(self._url)
+        if seconds > 0:
+            await endpoint.call("evm_increaseTime", hex(seconds))
+        await endpoint.close()
 
 
-async def set_up(world: MemoryWorld) -> Ledger:
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("devnet")
+    anvil = find_anvil(None, folder)
+    if anvil is None:
+        pytest.fail("anvil is not here: run scripts/setup")
+    devnet = asyncio.run(start(anvil, folder))
+    yield devnet.url
+    asyncio.run(stop(folder))
+
+
+@pytest.fixture(params=["memory", "ethereum"])
+async def world(request: pytest.FixtureRequest, chain: str, tmp_path: Path) -> AsyncIterator[World]:
+    if request.param == "memory":
+        yield MemoryWorld()
+        return
+    async with EthereumWorld(chain, tmp_path) as ethereum:
+        yield ethereum
+
+
+def who(world: World, name: str) -> Address:
+    return address(world.keys[name].address)
+
+
+def sign(
+    world: World, ledger: Ledger, name: str, update: UpdateSubmitted, nonce: int, until: int = FAR
+) -> SignedUpdate:
+    return sign_update(ledger.federation, world.keys[name], update, nonce, until)
+
+
+async def set_up(world: World) -> Ledger:
     """Give everybody but the stranger a role and publish genesis; returns the site's ledger."""
     governor = await world.ledger("governor")
     for name, role in (("site", Role.TRAINER), ("aggregator", Role.AGGREGATOR), ("auditor", Role.AUDITOR)):
-        await governor.append(MemberSet(world.address(name), role))
+        await governor.append(MemberSet(who(world, name), role))
     await (await world.ledger("aggregator")).append(ModelPublished(Version(0), Seq(0), BLOB, BLOB))
     return await world.ledger("site")
 
@@ -129,7 +164,7 @@ async def refusal(ledger: Ledger, payload: object) -> tuple[str, tuple[object, .
 async def test_a_new_ledger_holds_its_governor(world):
     ledger = await world.ledger(None)
     (record,) = await ledger.records()
-    governor = world.address("governor")
+    governor = who(world, "governor")
     assert (record.seq, record.actor, record.payload) == (
         0,
         governor,
@@ -168,29 +203,31 @@ async def test_the_rules_refuse_with_name_and_operands(world):
     site = await set_up(world)
     governor, aggregator = await world.ledger("governor"), await world.ledger("aggregator")
     stranger = await world.ledger("stranger")
-    who = world.address
-    assert await refusal(site, PolicySet(BLOB)) == ("Unauthorized", (who("site"), 1))
-    assert await refusal(site, MemberSet(who("site"), Role.GOVERNOR)) == ("Unauthorized", (who("site"), 1))
-    assert await refusal(governor, MemberSet(who("site"), Role(16))) == ("UnknownRoles", (16,))
-    assert await refusal(governor, MemberSet(who("governor"), Role.NONE)) == (
+    assert await refusal(site, PolicySet(BLOB)) == ("Unauthorized", (who(world, "site"), 1))
+    assert await refusal(site, MemberSet(who(world, "site"), Role.GOVERNOR)) == (
+        "Unauthorized",
+        (who(world, "site"), 1),
+    )
+    assert await refusal(governor, MemberSet(who(world, "site"), Role(16))) == ("UnknownRoles", (16,))
+    assert await refusal(governor, MemberSet(who(world, "governor"), Role.NONE)) == (
         "LastGovernor",
-        (who("governor"),),
+        (who(world, "governor"),),
     )
     assert await refusal(aggregator, UpdateSubmitted(Version(0), 1, BLOB)) == (
         "Unauthorized",
-        (who("aggregator"), 2),
+        (who(world, "aggregator"), 2),
     )
     assert await refusal(site, UpdateSubmitted(Version(1), 1, BLOB)) == ("UnknownBase", (1, 1))
     assert await refusal(site, UpdateSubmitted(Version(0), 0, BLOB)) == ("NoSamples", ())
     assert await refusal(site, UpdateSubmitted(Version(0), 1, NOTHING)) == ("EmptyContent", ())
-    assert await refusal(stranger, BufferClosed()) == ("Unauthorized", (who("stranger"), 15))
-    assert await refusal(stranger, ContentErased(Seq(0), 1)) == ("Unauthorized", (who("stranger"), 15))
+    assert await refusal(stranger, BufferClosed()) == ("Unauthorized", (who(world, "stranger"), 15))
+    assert await refusal(stranger, ContentErased(Seq(0), 1)) == ("Unauthorized", (who(world, "stranger"), 15))
     published = ModelPublished(Version(2), Seq(0), BLOB, BLOB)
-    assert await refusal(site, published) == ("Unauthorized", (who("site"), 4))
+    assert await refusal(site, published) == ("Unauthorized", (who(world, "site"), 4))
     assert await refusal(aggregator, published) == ("WrongVersion", (2, 1))
     assert await refusal(aggregator, EvaluationReported(Version(0), BLOB)) == (
         "Unauthorized",
-        (who("aggregator"), 10),
+        (who(world, "aggregator"), 10),
     )
     assert await refusal(site, EvaluationReported(Version(1), BLOB)) == ("UnknownVersion", (1, 1))
     assert await refusal(site, Attested(Version(4), Meaning.APPROVED)) == ("UnknownVersion", (4, 1))
@@ -199,9 +236,9 @@ async def test_the_rules_refuse_with_name_and_operands(world):
 
 async def test_a_governor_may_go_once_there_is_another(world):
     governor = await world.ledger("governor")
-    await governor.append(MemberSet(world.address("site"), Role.GOVERNOR | Role.TRAINER))
-    await governor.append(MemberSet(world.address("governor"), Role.NONE))
-    assert await refusal(governor, PolicySet(BLOB)) == ("Unauthorized", (world.address("governor"), 1))
+    await governor.append(MemberSet(who(world, "site"), Role.GOVERNOR | Role.TRAINER))
+    await governor.append(MemberSet(who(world, "governor"), Role.NONE))
+    assert await refusal(governor, PolicySet(BLOB)) == ("Unauthorized", (who(world, "governor"), 1))
 
 
 async def test_values_too_wide_for_the_contract_are_format_errors(world):
@@ -218,7 +255,8 @@ async def test_values_too_wide_for_the_contract_are_format_errors(world):
 async def test_one_key_has_one_effect(world):
     site = await set_up(world)
     first = await site.append(UpdateSubmitted(Version(0), 1, BLOB), key="update/0")
-    again = await (await world.ledger("site")).append(UpdateSubmitted(Version(0), 1, BLOB), key="update/0")
+    site = await world.reopen("site")
+    again = await site.append(UpdateSubmitted(Version(0), 1, BLOB), key="update/0")
     other = await site.append(UpdateSubmitted(Version(0), 1, BLOB), key="update/1")
     assert first == again != other
     assert len(await site.records()) == 7
@@ -233,9 +271,7 @@ async def test_a_refused_append_leaves_its_key_free(world):
 
 async def test_many_appends_at_once_all_count(world):
     site = await set_up(world)
-    records = await asyncio.gather(
-        *(site.append(UpdateSubmitted(Version(0), n + 1, BLOB)) for n in range(20))
-    )
+    records = await asyncio.gather(*(site.append(UpdateSubmitted(Version(0), n + 1, BLOB)) for n in range(20)))
     assert sorted(record.seq for record in records) == list(range(5, 25))
     assert {record.payload.samples for record in await site.records(Seq(5))} == set(range(1, 21))
 
@@ -262,12 +298,9 @@ async def test_relayed_updates_are_their_sites_own(world):
     await set_up(world)
     stranger = await world.ledger("stranger")
     update = UpdateSubmitted(Version(0), 7, BLOB)
-    key = world.keys["site"]
-    batch = [sign(stranger.federation, key, replace(update, samples=n + 1), n) for n in range(3)]
+    batch = [sign(world, stranger, "site", replace(update, samples=n + 1), n) for n in range(3)]
     records = await stranger.relay(batch)
-    assert [(r.seq, r.actor, r.payload.samples) for r in records] == [
-        (5 + n, batch[n].site, n + 1) for n in range(3)
-    ]
+    assert [(r.seq, r.actor, r.payload.samples) for r in records] == [(5 + n, batch[n].site, n + 1) for n in range(3)]
     assert records == (await stranger.records())[5:]
     assert await stranger.nonce(batch[0].site) == 3
 
@@ -275,31 +308,30 @@ async def test_relayed_updates_are_their_sites_own(world):
 async def test_a_relay_is_all_or_nothing(world):
     await set_up(world)
     stranger = await world.ledger("stranger")
-    federation, key = stranger.federation, world.keys["site"]
     update = UpdateSubmitted(Version(0), 7, BLOB)
-    good = sign(federation, key, update, 0)
+    good = sign(world, stranger, "site", update, 0)
     head = await stranger.head()
-    site, nobody = world.address("site"), world.address("stranger")
+    site, nobody = who(world, "site"), who(world, "stranger")
     last = (await stranger.records())[-1].time
     bad = {
         ("NoUpdates", ()): [],
         ("WrongNonce", (site, 0, 1)): [good, good],
-        ("WrongNonce", (site, 5, 1)): [good, sign(federation, key, update, 5)],
+        ("WrongNonce", (site, 5, 1)): [good, sign(world, stranger, "site", update, 5)],
         ("BadSignature", (site,)): [
             good,
-            replace(sign(federation, key, update, 1), update=replace(update, samples=8)),
+            replace(sign(world, stranger, "site", update, 1), update=replace(update, samples=8)),
         ],
-        ("Unauthorized", (nobody, 2)): [good, sign(federation, world.keys["stranger"], update, 0)],
-        ("UnknownBase", (3, 1)): [good, sign(federation, key, replace(update, base=Version(3)), 1)],
-        ("NoSamples", ()): [good, sign(federation, key, replace(update, samples=0), 1)],
-        ("EmptyContent", ()): [good, sign(federation, key, replace(update, content=NOTHING), 1)],
+        ("Unauthorized", (nobody, 2)): [good, sign(world, stranger, "stranger", update, 0)],
+        ("UnknownBase", (3, 1)): [good, sign(world, stranger, "site", replace(update, base=Version(3)), 1)],
+        ("NoSamples", ()): [good, sign(world, stranger, "site", replace(update, samples=0), 1)],
+        ("EmptyContent", ()): [good, sign(world, stranger, "site", replace(update, content=NOTHING), 1)],
     }
     for (name, operands), batch in bad.items():
         with pytest.raises(LedgerRefused) as caught:
             await stranger.relay(batch)
         assert (caught.value.name, caught.value.operands) == (name, operands)
     with pytest.raises(LedgerRefused) as caught:
-        await stranger.relay([good, sign(federation, key, update, 1, deadline=last - 1)])
+        await stranger.relay([good, sign(world, stranger, "site", update, 1, until=last - 1)])
     assert caught.value.name == "Expired"
     assert caught.value.operands[:2] == (site, last - 1)
     assert await stranger.head() == head
