@@ -37,7 +37,8 @@ def deploy(
     """
     if out.exists():
         raise ConfigError(f"{out} exists: it names a federation already; choose another file with --out")
-    file = asyncio.run(found(rpc, open_key(key, password_file), predecessor and load_federation(predecessor)))
+    before = load_federation(predecessor) if predecessor else None
+    file = asyncio.run(found(rpc, open_key(key, password_file), before))
     save_federation(out, file)
     show({"file": str(out), **file.model_dump()}, json=json)
 
@@ -75,7 +76,9 @@ def genesis(
     arrays = asyncio.run(trainer.genesis(seed))
     trainer.close()
     record = asyncio.run(publish_genesis(load_federation(federation), account, arrays, FileBlobs(blobs)))
-    show({"seq": record.seq, "model": record.payload.model.cid, "manifest": record.payload.manifest.cid}, json=json)
+    claim = record.payload
+    assert isinstance(claim, ModelPublished)
+    show({"seq": record.seq, "model": claim.model.cid, "manifest": claim.manifest.cid}, json=json)
 
 
 async def publish_genesis(file: FederationFile, account: LocalAccount, arrays: Arrays, blobs: FileBlobs) -> Record:

@@ -4,7 +4,7 @@
     head_n = keccak256(abi.encode(head_{n-1}, kind, actor, block time, payload words…))
 
 Every payload is a fixed number of 32-byte words, so abi.encode is concatenation. The same rule stands in
-contracts/FederationLedger.sol (`_extend`); the tests hold the two against each other.
+contracts/FederationLedger.sol, action by action; the tests hold the two against each other.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def status(folder: Path) -> Devnet | None:
 def last_port(folder: Path) -> int | None:
     """Return the port of the devnet that runs, or ran last, in a folder."""
     with suppress(FileNotFoundError, json.JSONDecodeError):
-        return urlsplit(json.loads((folder / "devnet.json").read_text())["url"]).port
+        return urlsplit(str(json.loads((folder / "devnet.json").read_text())["url"])).port
     return None
 
 

@@ -12,10 +12,11 @@ import pytest_asyncio
 
 from fedchain.cli.demo.actors import Processes, processes
 from fedchain.cli.demo.stage import Actor, Site, Stage, build
+from fedchain.cli.devnet import anvil
 from fedchain.cli.ledger import open_ledger
 from fedchain.core.policy import Policy
 from fedchain.core.records import ModelPublished, Record
-from fedchain.ledger.devnet import Devnet
+from fedchain.ledger.devnet import devnet
 from fedchain.training.examples.partition import EXAMPLES, write_parts
 from fedchain.training.task import load_task
 from fedchain.training.trainer import Options, Trainer
@@ -68,7 +69,7 @@ Found = Callable[[Policy, int], Awaitable[Federation]]
 @pytest_asyncio.fixture
 async def found(tmp_path: Path) -> AsyncIterator[Found]:
     """Found federations of hospitals on a chain of their own; whatever a test started is ended."""
-    async with Devnet(tmp_path / "devnet") as devnet, processes() as running:
+    async with devnet(await anvil(), tmp_path / "devnet") as chain, processes() as running:
 
         async def make(policy: Policy, sites: int) -> Federation:
             names = [f"hospital-{i + 1}" for i in range(sites)]
@@ -81,7 +82,7 @@ async def found(tmp_path: Path) -> AsyncIterator[Found]:
                 Site(name, {"device": "cpu", "threads": 1, "steps": 20}, {"data": example.file}, {"evaluate": False})
                 for name in names
             ]
-            stage = await build(tmp_path, devnet.url, task=example.task, policy=policy, sites=tables, genesis=genesis)
+            stage = await build(tmp_path, chain.url, task=example.task, policy=policy, sites=tables, genesis=genesis)
             return Federation(stage, running)
 
         yield make

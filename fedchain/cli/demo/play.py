@@ -17,6 +17,7 @@ from rich.console import Console
 from fedchain.cli.demo.actors import processes
 from fedchain.cli.demo.stage import Site, Stage, build
 from fedchain.cli.demo.watch import Watch
+from fedchain.cli.devnet import anvil
 from fedchain.cli.ledger import open_ledger
 from fedchain.core.admission import Decision
 from fedchain.core.errors import ConfigError, FedchainError
@@ -26,7 +27,7 @@ from fedchain.core.modelfile import read_model
 from fedchain.core.policy import fedbuff
 from fedchain.core.records import ModelPublished, Record, UpdateSubmitted
 from fedchain.daemon.client import Daemons
-from fedchain.ledger.devnet import Devnet
+from fedchain.ledger.devnet import devnet
 from fedchain.store.files import FileBlobs
 from fedchain.training.examples.baselines import baseline, judge_all
 from fedchain.training.examples.partition import EXAMPLES, Example, Files, write_parts
@@ -78,9 +79,9 @@ async def play(folder: Path, name: str, *, sites: int, versions: int, seed: int,
     names = [f"hospital-{i + 1}" for i in range(sites)]
     files = write_parts(name, [folder / site for site in names], folder / "apart", seed)
     task = load_task(example.task)
-    async with Devnet(folder / "devnet") as devnet:
-        console.print(f"a chain at {devnet.url}, everything else in {folder}/")
-        stage = await _found(folder, devnet.url, example, names, seed)
+    async with devnet(await anvil(), folder / "devnet") as chain:
+        console.print(f"a chain at {chain.url}, everything else in {folder}/")
+        stage = await _found(folder, chain.url, example, names, seed)
         console.print(f"the ledger is {stage.file.contract}; {sites} hospitals and an aggregator start")
         async with processes() as running, Daemons() as daemons:
             for actor in stage.actors:

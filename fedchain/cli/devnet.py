@@ -1,0 +1,100 @@
+"""`fedchain devnet`: a chain of one's own for trying things out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedchain.cli.options import Json
+from fedchain.cli.output import show
+from fedchain.core.records import address
+from fedchain.ledger import devnet
+
+app = typer.Typer(help="Run a development chain (anvil) on this machine.", no_args_is_help=True)
+
+ANVIL_ENV = "FEDCHAIN_ANVIL"
+USUAL_PORT = 8545
+
+Folder = Annotated[Path, typer.Option("--folder", help="Where chain, log and address are kept.")]
+FOLDER = Path("devnet")
+
+
+@app.command("up")
+def up(
+    folder: Folder = FOLDER,
+    port: Annotated[
+        int | None, typer.Option("--port", help="0 for a free one; by default the one of last time, or 8545.")
+    ] = None,
+    block_time: Annotated[
+        float | None, typer.Option("--block-time", help="Seconds between blocks; by default one per transaction.")
+    ] = None,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C or SIGTERM, then stop.")] = False,
+    json: Json = False,
+) -> None:
+    """Start the chain in a folder, with the state that it had.
+
+    anvil is taken from $FEDCHAIN_ANVIL or PATH; where there is none, npm installs it for you alone.
+
+    Example: fedchain devnet up --folder devnet --port 8545
+    """
+    port = devnet.last_port(folder) or USUAL_PORT if port is None else port
+    asyncio.run(_up(folder, port, block_time, foreground, json))
+
+
+@app.command("down")
+def down(folder: Folder = FOLDER, json: Json = False) -> None:
+    """Stop the chain in a folder; its state is kept.
+
+    Example: fedchain devnet down --folder devnet
+    """
+    show({"stopped": asyncio.run(devnet.stop(folder))}, json=json)
+
+
+@app.command("status")
+def status(folder: Folder = FOLDER, json: Json = False) -> None:
+    """Tell whether a chain runs in a folder; exit code 1 when none does.
+
+    Example: fedchain devnet status --json
+    """
+    found = devnet.status(folder)
+    show({"running": found is not None, "url": found and found.url, "pid": found and found.pid}, json=json)
+    if found is None:
+        raise typer.Exit(1)
+
+
+@app.command("fund")
+def fund(
+    member: Annotated[str, typer.Argument(help="Address that gets money for gas.")],
+    rpc: Annotated[str, typer.Option("--rpc", help="The devnet's URL.")] = f"http://127.0.0.1:{USUAL_PORT}",
+    json: Json = False,
+) -> None:
+    """Give an address 1,000 ether of the development chain.
+
+    Example: fedchain devnet fund 0x70997970c51812dc3a010c7d01b50e0d17dc79c8
+    """
+    asyncio.run(devnet.fund(rpc, address(member)))
+    show({"funded": address(member)}, json=json)
+
+
+async def anvil() -> Path:
+    """Find anvil, or install it for this user; raises ConfigError."""
+    given = os.environ.get(ANVIL_ENV)
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "fedchain"
+    return devnet.find_anvil(Path(given) if given else None, data) or await devnet.install_anvil(data)
+
+
+async def _up(folder: Path, port: int, block_time: float | None, foreground: bool, json: bool) -> None:
+    running = await devnet.start(await anvil(), folder, port, block_time)
+    show({"url": running.url, "pid": running.pid, "folder": str(folder)}, json=json)
+    if not foreground:
+        return
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+    await devnet.stop(folder)
