@@ -55,7 +55,7 @@ class Combiner:
 def weigh(entries: Sequence[Entry], policy: Policy) -> Weights:
     """Weigh by staleness, and by samples where the policy says so.
 
-    w_i = s(τ_i), or s(τ_i) · n_i divided by the smallest integer that brings every product to at most 2^16.
+    w_i = s(τ_i), or ⌊p_i / ⌈max p / 2^16⌉⌋ with p_i = s(τ_i) · n_i, so that no weight is above 2^16.
     W = Σ w_i, or 2^16 times the number of updates. Raises PlanError.
     """
     weights = [policy.staleness.weight(entry.staleness or 0) for entry in entries]
