@@ -1,21 +1,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from numpy.typing import NDArray
 
-from fedchain.core.admission import Inspection
+from fedchain.core.admission import Decision, Inspection
 from fedchain.core.content import Content, Digest
 from fedchain.core.history import History, Outlook
 from fedchain.core.layout import Layout, Rule
 from fedchain.core.manifest import Discrepancy, Manifest, genesis_manifest, manifest_of
 from fedchain.core.merge import Merge, Sources
 from fedchain.core.modelfile import layout_of, write_model, write_update
-from fedchain.core.plan import Plan
+from fedchain.core.plan import Entry, Plan
 from fedchain.core.policy import AdmissionRules, BufferRules, Policy
 from fedchain.core.ports import Buffer
 from fedchain.core.records import (
@@ -151,6 +151,29 @@ class Bench:
     def merge(self, combiner: str, weights: Weights, rate: float, sources: Sources, **how: int) -> bytes:
         content = Merge(self.layout, COMBINERS[combiner], weights, rate, sources).run(self.blobs.create(), **how)
         return self.blobs.open(content).read(0, content.size)
+
+
+def weigh_up(policy: Policy, updates: Sequence[tuple[int, int]]) -> Weights:
+    """Weigh updates of which only staleness and samples are known."""
+    entries = [
+        Entry(
+            seq=Seq(10 + number),
+            site=SITES[0],
+            content=Content(Digest(number.to_bytes(32, "big")), 9),
+            base=Version(0),
+            samples=samples,
+            decision=Decision.MERGED,
+            staleness=staleness,
+            inspection=None,
+        )
+        for number, (staleness, samples) in enumerate(updates)
+    ]
+    return COMBINERS[policy.combiner].weigh(entries, policy)
+
+
+@pytest.fixture(scope="session")
+def weigh() -> Callable[..., Weights]:
+    return weigh_up
 
 
 @pytest.fixture(scope="session")
