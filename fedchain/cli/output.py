@@ -6,11 +6,11 @@ import csv as csv_format
 import json as json_format
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from shutil import get_terminal_size
+from typing import Any, Final
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+LONG: Final = 20
+"""Characters of a word that stays whole in a table that is too wide for its terminal."""
 
 
 def show(values: Mapping[str, Any], *, json: bool = False, csv: bool = False) -> None:
@@ -28,24 +28,40 @@ def show(values: Mapping[str, Any], *, json: bool = False, csv: bool = False) ->
 def table(
     rows: Sequence[Mapping[str, Any]], *, json: bool = False, csv: bool = False, title: str | None = None
 ) -> None:
-    """Print rows with the same keys: as a table, a JSON array, or CSV with a header."""
+    """Print rows with the same keys: as a table, a JSON array, or CSV with a header.
+
+    Where the terminal is too narrow, CIDs and addresses are shortened; a pipe gets them whole.
+    """
     if json:
         _json(rows)
     elif csv:
         _csv(rows)
-    elif not rows:
-        print("nothing" if title is None else f"{title}: nothing")
     else:
-        made = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-        for key in rows[0]:
-            numeric = all(isinstance(row[key], int | float | None) for row in rows)
-            made.add_column(key.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
-        for row in rows:
-            made.add_row(*map(_cell, row.values()))
-        console = Console(markup=False, highlight=False)
-        if not console.is_terminal:  # a file or pipe has no width: nothing is folded
-            console.width = max(console.width, console.measure(made).maximum)
-        console.print(made)
+        if title is not None:
+            print(f"\n{title}")
+        _print(rows)
+
+
+def _print(rows: Sequence[Mapping[str, Any]]) -> None:
+    if not rows:
+        print("none")
+        return
+    cells = [[key.replace("_", " ") for key in rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
+    if sys.stdout.isatty() and sum(_widths(cells)) + 2 * len(cells[0]) > get_terminal_size().columns:
+        cells = [[_shortened(cell) for cell in line] for line in cells]
+    is_number = [all(isinstance(row[key], int | float | None) for row in rows) for key in rows[0]]
+    widths = _widths(cells)
+    for line in (cells[0], ["-" * width for width in widths], *cells[1:]):
+        aligned = zip(line, widths, is_number, strict=True)
+        print("  ".join(f"{cell:>{width}}" if right else f"{cell:{width}}" for cell, width, right in aligned).rstrip())
+
+
+def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*cells, strict=True)]
+
+
+def _shortened(cell: str) -> str:
+    return cell if len(cell) <= LONG or " " in cell else f"{cell[:8]}…{cell[-6:]}"
 
 
 def _json(value: object) -> None:
