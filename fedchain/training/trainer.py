@@ -37,7 +37,7 @@ class Options:
     bf16: bool = False
     """Run the forward pass in bfloat16 where torch's autocast thinks it safe; parameters stay float32."""
     compile: bool = False
-    """Compile the model with torch.compile."""
+    """Compile the model's forward() with torch.compile; needs a C++ compiler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,8 @@ class Trainer:
         load_arrays(model, arrays)
         model.to(self.device)
         if self._options.compile:
-            model.compile()
+            # Not model.compile(): it leaves models made of torch's own modules, as Sequential is, uncompiled.
+            model.forward = torch.compile(model.forward)
         seed_everything(seed)  # again: what follows shall not depend on how many numbers model() drew
         return model
 
