@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fedchain.core.errors import ConfigError, FormatError, LedgerError
+from fedchain.core.errors import ConfigError, FormatError, HeadMismatch, LedgerError
 from fedchain.core.records import (
     Federation,
     Head,
@@ -160,13 +160,34 @@ class Mirror:
         return int(self._all("SELECT coalesce(max(seq) + 1, 0) FROM records")[0][0])
 
     def head(self, count: int) -> Head:
-        """Return the head after the first `count` records, as the mirror says."""
+        """Return the head after the first `count` records, as the mirror says; raises HeadMismatch without one."""
+        if not count:
+            return first_head(self.origin.federation)
         found = self._all("SELECT head FROM records WHERE seq = ?", count - 1)
-        return Head(found[0][0]) if found else first_head(self.origin.federation)
+        if not found or not isinstance(found[0][0], bytes):
+            raise HeadMismatch(f"{self.name} has no head after record {count - 1}: the file is damaged")
+        return Head(found[0][0])
 
     def rows(self, start: int = 0) -> list[Row]:
         """Return the rows from seq `start` on, in order."""
         return list(map(_row, self._all("SELECT * FROM records WHERE seq >= ? ORDER BY seq", start)))
+
+    def records(self, start: Seq) -> list[Record]:
+        """Return the records from seq `start` on; raises HeadMismatch for a row that does not go on from the last."""
+        if start >= self.count:
+            return []
+        head = self.head(start)
+        records = []
+        for seq, row in enumerate(self.rows(start), start):
+            try:
+                record = row.record()
+                head = next_head(head, record)
+            except (FormatError, TypeError, OverflowError) as error:
+                raise HeadMismatch(f"row {seq} of {self.name} is no record: {error}") from error
+            if (seq, head) != (row.seq, row.head):
+                raise HeadMismatch(f"row {seq} of {self.name} was changed or left out: it does not hash to its head")
+            records.append(record)
+        return records
 
     def of(self, transaction: str) -> list[Row]:
         """Return the rows that a transaction made."""
@@ -176,14 +197,6 @@ class Mirror:
         """Return the blocks that hold records, newest first, each with how many records there are up to it."""
         query = "SELECT block, block_hash, max(seq) + 1 FROM records GROUP BY block, block_hash ORDER BY 3 DESC"
         return [(Block(number, block_hash), count) for number, block_hash, count in self._all(query)]
-
-    def is_whole(self) -> bool:
-        """Tell whether no row is missing and the last one goes on from the one before: cheap, and no proof."""
-        count = self.count
-        if self._all("SELECT count(*) FROM records")[0][0] != count:
-            return False
-        last = self.rows(count - 1)
-        return not last or next_head(self.head(count - 1), last[0].record()) == last[0].head
 
     def begin(self, birth: int) -> None:
         """Say that no record is looked for before a block."""

@@ -41,11 +41,20 @@ class Reader:
         self.federation = mirror.origin.federation
         """What head_0 binds."""
         self._lock = asyncio.Lock()
+        self._checked = False
+        """Whether the mirror's last head was held against the contract's since it was opened."""
 
     async def records(self, start: Seq) -> Sequence[Record]:
         """Return all settled records from seq `start` on; raises LedgerUnreachable, HeadMismatch."""
         await self.advance()
-        return [row.record() for row in self._mirror.rows(start)]
+        try:
+            return self._mirror.records(start)
+        except HeadMismatch as damage:
+            log.warning("%s; reading everything again", damage)
+            async with self._lock:
+                with self._reading():
+                    await self._extend(anew=True)
+            return self._mirror.records(start)
 
     async def head(self) -> Head:
         """Return the contract's head at the latest settled block; head_0 while the contract is not settled."""
@@ -95,14 +104,15 @@ class Reader:
         target = await self._settled()
         if anew:
             base, count = NOWHERE, 0
-        elif target == self._mirror.through:
+        elif target == self._mirror.through and self._checked:
             return
         else:
             base, count = await self._common()
-        if base.number < target.number:
+        if base.number < target.number or (base == target and not self._checked):
             self._mirror.replace(count, await self._read(base, count, target), target)
+            self._checked = True
         elif base != self._mirror.through:
-            self._mirror.replace(count, [], base)
+            self._mirror.replace(count, (), base)
 
     async def _common(self) -> tuple[Block, int]:
         """Return the newest block of the mirror that is on the chain, and how many records there are up to it."""
