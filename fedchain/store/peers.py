@@ -59,9 +59,14 @@ class PeerStore:
         Raises Unavailable, with what each peer answered, when none gives the blob; ContentError when the disk
         does not take it.
         """
-        if not await asyncio.to_thread(self._local.has, content):
+        here = await asyncio.to_thread(self._open, content)
+        if here is None:
             await self._join(content)
-        return await asyncio.to_thread(self._local.open, content)
+            here = await asyncio.to_thread(self._local.open, content)
+        return here
+
+    def _open(self, content: Content) -> Buffer | None:
+        return self._local.open(content) if self._local.has(content) else None
 
     async def _join(self, content: Content) -> None:
         """Wait for a blob's download, which goes on until the last who waits for it gives up."""
@@ -78,10 +83,9 @@ class PeerStore:
                 self._fetches.pop(content)
 
     async def _download(self, content: Content) -> None:
-        landing = await asyncio.to_thread(self._local.resume, content)
+        landing, held = await asyncio.to_thread(self._begin, content)
+        walk, answers = _Walk(content, held), []
         try:
-            walk = _Walk(content, await asyncio.to_thread(landing.held))
-            answers = []
             for url in sorted(self._peers, key=lambda url: self._failures.get(url, 0)):
                 problem = await self._turn(url, walk, landing)
                 if problem is None:
@@ -91,7 +95,11 @@ class PeerStore:
             told = "; ".join(answers) or "there is none to ask"
             raise Unavailable(f"no peer gives {content}: {told}; add a peer that has it, or try again later")
         finally:
-            await asyncio.to_thread(landing.keep)
+            landing.keep()
+
+    def _begin(self, content: Content) -> tuple[Landing, list[Digest]]:
+        landing = self._local.resume(content)
+        return landing, landing.held()
 
     async def _turn(self, url: str, walk: _Walk, landing: Landing) -> str | None:
         """Ask one peer for all that is missing; return what was wrong, or None when nothing is missing any more."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import random
 import resource
@@ -16,6 +17,7 @@ import pytest
 
 from fedchain.core.content import CHUNK, Content, Digest
 from fedchain.core.errors import ContentError, Corrupt, Unavailable
+from fedchain.store import disk
 from fedchain.store.files import FileBlobs, FileLanding
 from fedchain.store.unixfs import Tree
 
@@ -104,7 +106,7 @@ def test_a_writer_that_is_dropped_leaves_nothing(blobs: FileBlobs) -> None:
     assert names(blobs) == set()
 
 
-def test_a_full_disk_is_a_clear_error_and_leaves_nothing(blobs: FileBlobs) -> None:
+def test_a_disk_that_takes_no_more_is_a_clear_error_and_leaves_nothing(blobs: FileBlobs) -> None:
     # A limit on file size fails writes with EFBIG in the same place where a full disk fails them.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -255,3 +257,25 @@ def test_a_fetch_that_nobody_went_on_with_is_forgotten_after_a_week(
     os.utime(partial, (old, old))
     FileBlobs(blobs.folder)
     assert names(blobs) == set()
+
+
+def test_a_full_disk_says_so() -> None:
+    no_space = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        pytest.raises(ContentError, match="cannot write to blobs: the disk is full; free space and try again"),
+        disk.failing(Path("blobs"), "write to"),
+    ):
+        raise no_space
+
+
+def test_a_write_that_the_system_cuts_short_goes_on(blobs: FileBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    pwritev = os.pwritev
+
+    def cut_short(fd: int, parts: list[memoryview], offset: int) -> int:
+        return pwritev(fd, [b"".join(parts)[:1000]], offset)
+
+    monkeypatch.setattr(os, "pwritev", cut_short)
+    landing = blobs.resume(Content(Digest(sha256(DATA[:9000]).digest()), 9000))
+    landing.put(0, [DATA[:10], b"", DATA[10:1500], DATA[1500:9000]])
+    assert landing.held() == [sha256(DATA[:9000]).digest()]
+    landing.keep()

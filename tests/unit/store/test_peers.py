@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import random
 import re
+import sys
+import textwrap
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -333,6 +335,35 @@ async def test_a_fetch_that_was_cut_off_goes_on(folder, peer: Peer, other: Peer,
     reborn = PeerStore(FileBlobs(folder.folder), [other.url], session)
     assert (await reborn.fetch(peer.content)).read(0, len(DATA)) == DATA
     assert not came & set(other.asked)
+
+
+async def test_a_fetch_whose_process_was_killed_goes_on(folder, peer: Peer, other: Peer, session) -> None:
+    reached, go_on = hold(peer, peer.leaves[-1].cid)
+    program = f"""
+        import asyncio
+        from pathlib import Path
+        from aiohttp import ClientSession
+        from fedchain.core.content import content_of
+        from fedchain.store.files import FileBlobs
+        from fedchain.store.peers import PeerStore
+
+        async def main():
+            async with ClientSession() as session:
+                store = PeerStore(FileBlobs(Path({str(folder.folder)!r})), [{peer.url!r}], session)
+                await store.fetch(content_of({peer.content.cid!r}, {peer.content.size}))
+
+        asyncio.run(main())
+    """
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", textwrap.dedent(program))
+    await asyncio.wait_for(reached.wait(), 20)
+    process.kill()
+    await process.wait()
+    go_on.set()
+    reborn = PeerStore(FileBlobs(folder.folder), [other.url], session)
+    assert (await reborn.fetch(peer.content)).read(0, len(DATA)) == DATA
+    # The last block was asked for when at most this many were under way; all others had come.
+    assert len(set(other.asked) - {peer.content.cid}) <= AT_ONCE
+    assert peer.leaves[-1].cid in other.asked
 
 
 async def test_a_damaged_part_of_a_cut_off_fetch_is_fetched_again(folder, peer: Peer, other, session) -> None:
