@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from fedchain.audit.contents import Contents
 from fedchain.audit.spelling import place_fields, record_fields, time_text
@@ -19,7 +19,12 @@ from fedchain.core.records import ModelPublished, Record, UpdateSubmitted
 Row = dict[str, Any]
 
 WAITING = "waiting"
-"""What is said of an update that no manifest accounts for."""
+"""What is said of an update that no version has consumed yet."""
+
+LINE: Final = (
+    "seq", "site", "base", "samples", "decision", "staleness", "weight", "max_abs", "norm2", "cid", "size",
+)  # fmt: skip
+"""What a version's lines say, in the order of its columns."""
 
 
 class Questions:
@@ -93,6 +98,7 @@ class Questions:
                 "software": manifest.software,
             }
         lines = [line.model_dump(mode="json") for line in manifest.updates] if manifest else []
+        lines = [{key: line[key] for key in LINE} for line in lines]
         return row | place_fields(record), lines
 
     def _published(self) -> Iterator[tuple[Record, ModelPublished]]:
@@ -104,28 +110,31 @@ class Questions:
         update = record.payload
         if not isinstance(update, UpdateSubmitted):
             return None
-        version, line = self._line(record)
+        version = self._consumed_by(record)
+        line = self._line(record, version)
+        unknown = WAITING if version is None else None
         return {
             "seq": record.seq,
             "time_utc": time_text(record.time),
             "site": record.actor,
             "base": update.base,
             "samples": update.samples,
-            "decision": str(line.decision) if line else WAITING,
+            "decision": str(line.decision) if line else unknown,
             "version": version,
             "staleness": line.staleness if line else None,
             "weight": line.weight if line else None,
             "cid": update.content.cid,
         }
 
-    def _line(self, record: Record) -> tuple[int | None, UpdateLine | None]:
-        """Find the manifest's line about an update."""
-        for version, manifest in self._manifests.items():
-            if manifest.first <= record.seq <= manifest.through:
-                for line in manifest.updates:
-                    if line.seq == record.seq:
-                        return version, line
-        return None, None
+    def _consumed_by(self, record: Record) -> int | None:
+        """Return the version that consumed an update, which the records alone say."""
+        claims = (claim for _, claim in self._published() if claim.version)
+        return next((int(claim.version) for claim in claims if record.seq <= claim.through), None)
+
+    def _line(self, record: Record, version: int | None) -> UpdateLine | None:
+        """Find what a version's manifest says of an update."""
+        manifest = None if version is None else self._manifests.get(version)
+        return next((line for line in manifest.updates if line.seq == record.seq), None) if manifest else None
 
 
 def _version_row(record: Record, claim: ModelPublished, manifest: Manifest | None) -> Row:

@@ -129,7 +129,8 @@ def _compare(copy: Copy, truth: Reading, book: Notebook) -> bool:
                 _report_changed(copy, truth, ours, copy.rows[theirs], book)
     report_order(copy, moved, book)
     if lag:
-        book.note("mirror", f"{copy.name} ends before the last {lag} records: they were read from the ledger")
+        last = "record" if lag == 1 else f"{lag} records"
+        book.note("mirror", f"{copy.name} ends before the last {last}: read from the ledger")
     return len(book.findings) > before
 
 

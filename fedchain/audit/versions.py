@@ -78,6 +78,7 @@ class Versions:
             try:
                 manifest = await self._version(version)
                 self.history.settle(manifest)
+                self._forget(version)
             except FedchainError as error:
                 self.book.gap(f"versions from {version.version} on", str(error))
                 return self.tally
@@ -262,6 +263,10 @@ class Versions:
         if outlook.plan is not None:
             text = f"due since record {outlook.plan.through}, and not published yet"
             self.book.note(f"version {outlook.version}", text)
+
+    def _forget(self, version: Published) -> None:
+        """Drop what was found in updates that are settled: nothing asks for it again."""
+        self._inspections = {seq: found for seq, found in self._inspections.items() if seq > version.consumed}
 
     def _lacking(self, subject: str, what: str, content: Content) -> None:
         """Write down that a blob is nowhere to be had: by right, where it was erased."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -15,72 +13,32 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from fedchain.audit.chain import Copy
 from fedchain.audit.contents import Contents
 from fedchain.audit.finding import Notebook
-from fedchain.audit.gateways import gateways
-from fedchain.audit.mirror import read_mirror
 from fedchain.audit.progress import Progress, quiet
 from fedchain.audit.questions import Questions
 from fedchain.audit.records import read
 from fedchain.audit.report import Report
-from fedchain.audit.sources import Folder
 from fedchain.audit.verify import verify as verify_federation
-from fedchain.cli.federation import FederationFile, load_federation
-from fedchain.cli.options import FEDERATION, Json
+from fedchain.cli.evidence import (
+    BlobFolders,
+    Contract,
+    FederationPath,
+    HeadOption,
+    MirrorFile,
+    Offline,
+    Peers,
+    Rpc,
+    Where,
+    open_evidence,
+)
+from fedchain.cli.options import Json
 from fedchain.cli.output import show, table
 from fedchain.core.errors import ConfigError
-from fedchain.core.ports import Store
-from fedchain.core.records import Federation, Head, address
-from fedchain.ledger.ethereum import EthereumLedger
 
 app = typer.Typer(help="Judge a federation anew, and ask its records.", no_args_is_help=True)
 
-FederationPath = Annotated[
-    Path | None, typer.Option("--federation", help="File that `fedchain deploy` wrote  [default: federation.toml]")
-]
-Rpc = Annotated[str | None, typer.Option("--rpc", help="URL of an Ethereum endpoint, instead of the file's.")]
-Contract = Annotated[str | None, typer.Option("--contract", help="Address of the ledger, instead of the file's.")]
-MirrorFile = Annotated[
-    Path | None, typer.Option("--mirror", help="A daemon's copy of the records, ledger.sqlite; it is not trusted.")
-]
-BlobFolders = Annotated[
-    list[Path] | None, typer.Option("--blobs", help="A daemon's blob folder; may be repeated. Nothing is written.")
-]
-Peers = Annotated[
-    list[str] | None, typer.Option("--peer", help="URL of a gateway that has what the folders lack; may be repeated.")
-]
-HeadOption = Annotated[
-    str | None, typer.Option("--head", help="The ledger's head from elsewhere, 0x…; proves a mirror without a chain.")
-]
-Offline = Annotated[bool, typer.Option("--offline", help="Judge by --mirror alone, without a chain.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """Where an audit finds records and blobs."""
-
-    federation: Path | None
-    rpc: str | None
-    contract: str | None
-    mirror: Path | None
-    blobs: list[Path]
-    peers: list[str]
-    head: str | None
-    offline: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The same, opened."""
-
-    federation: Federation
-    ledger: EthereumLedger | None
-    copy: Copy | None
-    head: Head | None
-    sources: list[Folder]
-    beyond: Store
 
 
 @app.command(epilog="Example: fedchain audit verify --blobs aggregator/blobs --blobs hospital-1/blobs")
@@ -104,7 +62,7 @@ def verify(
     where = Where(federation, rpc, contract, mirror, blobs or [], peer or [], head, offline)
 
     async def run(progress: Progress) -> Report:
-        async with _open(where) as opened:
+        async with open_evidence(where) as opened:
             return await verify_federation(
                 opened.federation,
                 sources=opened.sources,
@@ -203,75 +161,12 @@ def show_one(
 async def _questions(where: Where) -> Questions:
     """Read records and manifests; what is wrong with them goes to standard error."""
     book = Notebook()
-    async with _open(where) as opened:
+    async with open_evidence(where) as opened:
         reading = await read(opened.federation, copy=opened.copy, ledger=opened.ledger, given=opened.head, book=book)
         found = await Questions.ask(reading.records, Contents(opened.sources, opened.beyond, book))
     for one in [*book.findings, *book.gaps]:
         print(f"fedchain: {one}", file=sys.stderr)
     return found
-
-
-@asynccontextmanager
-async def _open(where: Where) -> AsyncIterator[Opened]:
-    """Open what an audit reads; raises ConfigError, LedgerError."""
-    mirrored = None if where.mirror is None else await asyncio.to_thread(read_mirror, where.mirror)
-    head, sources = _head(where.head), [Folder(folder) for folder in where.blobs]
-    async with AsyncExitStack() as stack:
-        beyond = await stack.enter_async_context(gateways(where.peers))
-        copy = mirrored[1] if mirrored else None
-        if not where.offline:
-            ledger = await stack.enter_async_context(await _connect(where))
-            yield Opened(ledger.federation, ledger, copy, head, sources, beyond)
-        elif mirrored is None:
-            raise ConfigError("--offline needs the records from somewhere: give --mirror FILE")
-        else:
-            _check_named(where, mirrored[0])
-            yield Opened(mirrored[0], None, copy, head, sources, beyond)
-
-
-def _file(where: Where) -> FederationFile | None:
-    """Read the federation file that is named, or the one that lies here."""
-    if where.federation is None and not FEDERATION.exists():
-        return None
-    return load_federation(where.federation or FEDERATION)
-
-
-async def _connect(where: Where) -> EthereumLedger:
-    file = None if where.rpc and where.contract else _file(where)
-    rpc = where.rpc or (file.rpc if file else None)
-    contract = where.contract or (file.contract if file else None)
-    if rpc is None or contract is None:
-        raise ConfigError(
-            "no ledger is named: give --federation FILE, or --rpc and --contract, or --mirror and --offline"
-        )
-    is_filed = file is not None and where.contract is None
-    ledger = await EthereumLedger.connect(rpc, address(contract), birth=file.block if file and is_filed else None)
-    if file and is_filed and file.chain_id != ledger.federation.chain_id:
-        await ledger.close()
-        raise ConfigError(
-            f"{rpc} serves chain {ledger.federation.chain_id}, the federation is on chain {file.chain_id}"
-        )
-    return ledger
-
-
-def _check_named(where: Where, mirrored: Federation) -> None:
-    """Compare the ledger that is named with the one that the mirror says it is of."""
-    file = None if where.contract else _file(where)
-    contract = where.contract or (file.contract if file else None)
-    if contract is not None and address(contract) != mirrored.contract:
-        raise ConfigError(f"{where.mirror} says that it mirrors the ledger {mirrored.contract}, not {contract}")
-
-
-def _head(text: str | None) -> Head | None:
-    if text is None:
-        return None
-    try:
-        head = bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        head = b""
-    if len(head) != 32:
-        raise ConfigError(f"--head {text}: a head is 0x and 64 hexadecimal digits")
-    return Head(head)
 
 
 @contextmanager
