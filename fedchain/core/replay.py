@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fedchain.core.admission import Decision, Inspection
+from fedchain.core.errors import Unavailable
 from fedchain.core.history import History, Published
 from fedchain.core.layout import Layout
 from fedchain.core.manifest import Discrepancy, Manifest, differences, manifest_of
@@ -25,8 +26,9 @@ async def replay(
 ) -> list[Discrepancy]:
     """Recompute a version that `history` has not settled yet and say where it departs from ledger and content.
 
-    Contents are inspected anew; only what the manifest calls unavailable, and is, is taken from it. The merge
-    is written to a `scratch` writer, which may just hash. Raises Unavailable when a merged content is gone.
+    Contents are inspected anew. What the manifest calls unavailable is taken from it, as the content may have come
+    since; so is a malformed one that is gone. The merge is written to a `scratch` writer, which may just hash.
+    Raises Unavailable when any other content is gone.
     """
     if version.version == 0:
         return []
@@ -38,11 +40,19 @@ async def replay(
         norm = outlook.policy.admission.max_norm is not None
         claimed = stated.get(record.seq)
         if claimed is not None and claimed.failure is Decision.UNAVAILABLE:
-            inspections[record.seq] = claimed
+            found = claimed
         else:
-            inspections[record.seq] = await inspect_record(record, history, layout, store, norm=norm)
+            found = await inspect_record(record, history, layout, store, norm=norm)
+        if claimed is not None and found.failure is Decision.UNAVAILABLE:
+            if claimed.failure is None:
+                raise Unavailable(f"the update of record {record.seq} is gone: version {version.version} needs it")
+            found = claimed
+        inspections[record.seq] = found
         outlook = history.outlook(inspections)
     if outlook.plan is None:
         return differences(manifest, f"the buffer is open: {len(outlook.admitted)} of {outlook.size} admitted")
     result = await recompute(outlook.plan, layout, store, scratch(), threads=threads)
-    return differences(manifest, manifest_of(history.federation, outlook.plan, result))
+    departures = differences(manifest, manifest_of(history.federation, outlook.plan, result))
+    if not departures and version.claim.model != result:
+        departures.append(Discrepancy("published model", str(version.claim.model), str(result)))
+    return departures
