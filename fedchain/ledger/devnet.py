@@ -29,6 +29,9 @@ from fedchain.ledger.endpoint import Endpoint
 PACKAGE: Final = "@foundry-rs/anvil@1.7.1"
 """The npm package that brings anvil's program."""
 
+_FORGETFUL: Final = ("--prune-history", "256")
+"""States of old blocks kept: without a bound, anvil writes each one to the user's home, gigabytes in an hour."""
+
 _CHECKOUT: Final = Path(fedchain.__file__).parents[1] / "contracts" / "node_modules"
 _START_S: Final = 20.0
 _STOP_S: Final = 20.0
@@ -97,7 +100,7 @@ async def start(anvil: Path, folder: Path, port: int = 0, block_time: float | No
         return running
     with _locked(folder) as lock:
         port = _free_port(port)
-        command = [str(anvil), "--port", str(port), "--state", str(folder / "chain.json"), "--quiet"]
+        command = [str(anvil), "--port", str(port), "--state", str(folder / "chain.json"), "--quiet", *_FORGETFUL]
         if block_time:
             command += ["--block-time", f"{block_time:g}"]
         devnet = Devnet(f"http://127.0.0.1:{port}", _spawn(command, folder / "anvil.log", lock))
