@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import time
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,6 +17,7 @@ from web3 import Web3
 from web3.exceptions import ContractCustomError
 from web3.types import TxReceipt
 
+from fedchain.cli.devnet import anvil
 from fedchain.core.content import NOTHING, Content
 from fedchain.core.records import (
     NOBODY,
@@ -37,8 +36,7 @@ from fedchain.core.records import (
     address,
 )
 from fedchain.ledger.artifact import artifact
-
-NPM = Path(__file__).resolve().parents[2] / "contracts" / "node_modules"
+from fedchain.ledger.devnet import Devnet, start, stop
 
 FUNCTIONS = {
     Kind.POLICY_SET: "setPolicy",
@@ -54,8 +52,6 @@ ERRORS = {keccak(text=abi_to_signature(entry))[:4]: entry for entry in artifact(
 
 GAS = 16_000_000
 """What every transaction may use: nothing is estimated, so that what reverts is mined all the same."""
-
-CHAIN_ANSWERS_WITHIN_S = 20
 
 
 def _spelt(value: object) -> Any:
@@ -156,25 +152,17 @@ class Contract:
 
 
 @pytest.fixture(scope="session")
-def chain() -> Iterator[Web3]:
-    """Start anvil on a free port; every test deploys a contract of its own there."""
-    binaries = sorted(NPM.glob("@foundry-rs/anvil-*/bin/anvil"))
-    if not binaries:
-        pytest.fail("contracts/node_modules has no anvil: run scripts/setup")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    anvil = subprocess.Popen([binaries[0], "--silent", "--port", str(port)])
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web3]:
+    """Start a development chain on a free port; every test deploys a contract of its own there."""
+    folder = tmp_path_factory.mktemp("devnet")
+    running = asyncio.run(_start(folder))
     with requests.Session() as session:
-        web3 = Web3(Web3.HTTPProvider(f"http://127.0.0.1:{port}", session=session))
-        deadline = time.monotonic() + CHAIN_ANSWERS_WITHIN_S
-        while not web3.is_connected():
-            if time.monotonic() > deadline or anvil.poll() is not None:
-                pytest.fail(f"anvil on port {port} does not answer")
-            time.sleep(0.02)
-        yield web3
-    anvil.kill()
-    anvil.wait()
+        yield Web3(Web3.HTTPProvider(running.url, session=session))
+    asyncio.run(stop(folder))
+
+
+async def _start(folder: Path) -> Devnet:
+    return await start(await anvil(), folder)
 
 
 @pytest.fixture(scope="session")

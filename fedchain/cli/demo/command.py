@@ -18,7 +18,7 @@ FINDINGS = 1
 def demo(
     task: Annotated[str, typer.Option("--task", help="wdbc (patients) or digits (scans).")] = "wdbc",
     sites: Annotated[int, typer.Option("--sites", min=2, max=12, help="Hospitals.")] = 4,
-    versions: Annotated[int, typer.Option("--versions", min=1, help="Versions after genesis.")] = 20,
+    versions: Annotated[int, typer.Option("--versions", min=1, help="Versions after genesis.")] = 16,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Decides who gets which patients, and all training.")] = 0,
     folder: Annotated[
         Path | None, typer.Option("--folder", help="Folder to keep everything in; by default a new one.")

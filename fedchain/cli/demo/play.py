@@ -113,16 +113,16 @@ async def play(folder: Path, name: str, *, sites: int, versions: int, seed: int,
 
 
 async def _found(folder: Path, rpc: str, example: Example, names: list[str], seed: int) -> Stage:
-    """Found the federation: FedBuff with room for all hospitals but one, the last one slow, the first doubtful."""
+    """Found the federation: FedBuff with room for all hospitals but one; the first is slow, the last one doubts."""
     with contextlib.closing(Trainer(load_task(example.task), options=CPU)) as trainer:
         genesis = await trainer.genesis(seed)
     sites = [
         Site(
             name,
             training={"device": "cpu", "threads": 1, "seed": seed * len(names) + i}
-            | ({"at_least_s": SLOW_S} if name == names[-1] else {}),
+            | ({"at_least_s": SLOW_S} if i == 0 else {}),
             settings={"data": example.file},
-            node={"verify": "replay" if i == 0 else "head"},
+            node={"verify": "replay" if name == names[-1] else "head"},
         )
         for i, name in enumerate(names)
     ]
