@@ -45,7 +45,10 @@ async def read(
     """
     if ledger is not None:
         try:
-            return await _online(ledger, copy, book)
+            reading = await _online(ledger, copy, book)
+            if given is not None:
+                _leads_to(reading, given, "the ledger's endpoint", book)
+            return reading
         except LedgerUnreachable as error:
             book.gap("the ledger's head", str(error))
         except HeadMismatch as error:
@@ -91,15 +94,22 @@ def _offline(federation: Federation, copy: Copy, given: Head | None, book: Noteb
     if given is None:
         book.note("head", "compared with nothing: only --rpc or --head shows whether records were added or rewritten")
         return reading
-    if given in reading.heads:
-        covered = reading.heads.index(given) + 1
-        if covered < len(reading.records):
-            book.note("head", f"the head given is that of record {covered - 1}: later records are not covered by it")
-        return Reading(reading.records, reading.head, GIVEN, reading.heads)
-    stated, last = f"records that hash to 0x{reading.head.hex()}", len(reading.records) - 1
-    book.find(Rule.LEDGER_HEAD, "head", stated, f"0x{given.hex()}, the head given", last_seq=last, file=copy.name)
-    book.gap("all records", f"{copy.name} is not the ledger that the head given belongs to: read from it (--rpc)")
-    return _reading(federation, (), UNPROVEN)
+    if not _leads_to(reading, given, copy.name, book):
+        book.gap("all records", f"{copy.name} is not a copy of the ledger that the head given is from: name it (--rpc)")
+        return _reading(federation, (), UNPROVEN)
+    return _reading(federation, chain.records, GIVEN)
+
+
+def _leads_to(reading: Reading, given: Head, name: str, book: Notebook) -> bool:
+    """Tell whether a head given is one of the records' heads; a head that is older covers only what came before."""
+    if given not in reading.heads:
+        stated = f"{len(reading.records)} records that hash to 0x{reading.head.hex()}"
+        book.find(Rule.LEDGER_HEAD, "head", stated, f"0x{given.hex()}, the head given, on the way", source=name)
+        return False
+    covered = reading.heads.index(given)
+    if covered < len(reading.records) - 1:
+        book.note("head", f"the head given is that of record {covered}: it says nothing about later ones")
+    return True
 
 
 def _reading(federation: Federation, records: Sequence[Record], proof: str) -> Reading:

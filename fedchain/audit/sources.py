@@ -10,7 +10,7 @@ from fedchain.core.content import Content, Digest
 from fedchain.core.errors import ConfigError, Corrupt, FormatError, Unavailable
 from fedchain.core.ports import Blobs, Buffer
 from fedchain.store import car
-from fedchain.store.disk import FileBuffer
+from fedchain.store.disk import FileBuffer, failing
 from fedchain.store.unixfs import Block, Tree, children, root
 
 
@@ -53,20 +53,22 @@ class Folder:
 
     def open(self, content: Content) -> Buffer | None:
         """Open the file of a CID, whatever its bytes are; None where there is none."""
+        path = self._folder / content.cid
         try:
-            return FileBuffer(self._folder / content.cid)
-        except FileNotFoundError:
+            with failing(path, "open"):
+                return FileBuffer(path)
+        except Unavailable:
             return None
 
     def leaves(self, content: Content) -> Sequence[Digest] | None:
         """Read the tree beside a blob: inner nodes that hash to each other, from the CID down."""
-        nodes = {}
+        path, nodes = self._tree(content), {}
         try:
-            with self._tree(content).open("rb") as file:
+            with failing(path, "read"), path.open("rb") as file:
                 _, _, sections = car.read(file.read)
                 for section in sections:
                     nodes[section.digest] = section.data
-        except FileNotFoundError:
+        except Unavailable:
             return None
         except (FormatError, Corrupt):
             pass  # what stands before the damage may be enough
@@ -83,7 +85,8 @@ class Folder:
         parts = [car.header(root(tree.content).codec, tree.content.digest)]
         for block, data in tree.nodes:
             parts += [car.prefix(block.codec, block.digest, len(data)), data]
-        offset = first_difference(path.read_bytes(), b"".join(parts))
+        with failing(path, "read"):
+            offset = first_difference(path.read_bytes(), b"".join(parts))
         return None if offset is None else (offset, str(path))
 
     def _tree(self, content: Content) -> Path:

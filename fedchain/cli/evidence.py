@@ -17,7 +17,7 @@ from fedchain.audit.mirror import read_mirror
 from fedchain.audit.sources import Folder
 from fedchain.cli.federation import FederationFile, load_federation
 from fedchain.cli.options import FEDERATION
-from fedchain.core.errors import ConfigError
+from fedchain.core.errors import ConfigError, LedgerUnreachable
 from fedchain.core.ports import Store
 from fedchain.core.records import Federation, Head, address
 from fedchain.ledger.ethereum import EthereumLedger
@@ -102,7 +102,10 @@ async def _connect(where: Where) -> EthereumLedger:
             "no ledger is named: give --federation FILE, or --rpc and --contract, or --mirror and --offline"
         )
     is_filed = file is not None and where.contract is None
-    ledger = await EthereumLedger.connect(rpc, address(contract), birth=file.block if file and is_filed else None)
+    try:
+        ledger = await EthereumLedger.connect(rpc, address(contract), birth=file.block if file and is_filed else None)
+    except LedgerUnreachable as error:
+        raise LedgerUnreachable(f"{error}; or judge a daemon's copy with --offline --mirror ledger.sqlite") from error
     if file and is_filed and file.chain_id != ledger.federation.chain_id:
         await ledger.close()
         raise ConfigError(

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
 from numpy.typing import NDArray
 
 from fedchain.core.admission import Inspection
@@ -27,6 +30,7 @@ from fedchain.core.recompute import inspect_record, recompute
 from fedchain.core.records import (
     Address,
     BufferClosed,
+    Federation,
     MemberSet,
     ModelPublished,
     Payload,
@@ -38,7 +42,7 @@ from fedchain.core.records import (
     Version,
     address,
 )
-from fedchain.ledger.memory import MemoryChain
+from fedchain.ledger.memory import FEDERATION, MemoryChain
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
 
@@ -48,12 +52,19 @@ START = 1_700_000_000
 """Block time of the first record."""
 
 
+@cache
+def key(number: int) -> LocalAccount:
+    """Return the key of the n-th member, for a simulation that is played on a real chain."""
+    account: LocalAccount = Account.from_key(number.to_bytes(32, "big"))
+    return account
+
+
 def member(number: int) -> Address:
-    """Name the federation's n-th member: 0 the governor, 1 and 2 aggregators, from 10 on sites."""
-    return address(f"0x{number:040x}")
+    """Return the address of the n-th member; from 10 on they are sites."""
+    return address(key(number).address)
 
 
-GOVERNOR, AGGREGATOR, STANDBY, AUDITOR = (member(number) for number in (0xF, 1, 2, 3))
+GOVERNOR, AGGREGATOR, STANDBY, AUDITOR = map(member, range(1, 5))
 
 
 @dataclass
@@ -67,9 +78,10 @@ class Simulation:
     """Elements of the model's largest tensor."""
     seed: int = 0
     now: int = START
+    federation: Federation = FEDERATION
 
     def __post_init__(self) -> None:
-        self.chain = MemoryChain(GOVERNOR, lambda: self.now)
+        self.chain = MemoryChain(GOVERNOR, lambda: self.now, federation=self.federation)
         self.store = LoneStore(self.blobs)
         self.ledger = self.chain.ledger(None)
         self.random = np.random.default_rng(self.seed)
@@ -102,16 +114,25 @@ class Simulation:
 
     async def found(self) -> None:
         """Set members and policy and publish version 0."""
+        self.admit_members()
+        self.set_policy(self.policy)
+        self.publish_genesis()
+
+    def admit_members(self) -> None:
+        """Give everybody a role; sites have a profile."""
         for one in (AGGREGATOR, STANDBY):
             self.act(GOVERNOR, MemberSet(one, Role.AGGREGATOR))
         self.act(GOVERNOR, MemberSet(AUDITOR, Role.AUDITOR))
         for number in range(self.sites):
             profile = self.put(f"hospital {number}".encode())
             self.act(GOVERNOR, MemberSet(self.site(number), Role.TRAINER, profile))
-        self.set_policy(self.policy)
-        model = write_model(self.layout, self.genesis(), self.blobs.create())
-        manifest = self.put(genesis_manifest(self.chain.federation, model).canonical())
-        self.act(AGGREGATOR, ModelPublished(Version(0), Seq(0), model, manifest))
+
+    def publish_genesis(self, *, model: Content | None = None, through: int = 0, **changes: object) -> Record:
+        """Publish version 0; what is given stands in for the model, or for keys of its manifest."""
+        model = model or write_model(self.layout, self.genesis(), self.blobs.create())
+        manifest = genesis_manifest(self.chain.federation, model).model_copy(update=changes)
+        claim = ModelPublished(Version(0), Seq(through), model, self.put(manifest.canonical()))
+        return self.act(AGGREGATOR, claim)
 
     def set_policy(self, policy: Policy) -> Record:
         """Let the governor set a policy."""

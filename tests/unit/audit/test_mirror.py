@@ -204,6 +204,18 @@ async def test_a_head_given_that_is_older(simulation: Simulation, mirror: Path) 
     assert "record 10" in str(report.notes[0])
 
 
+async def test_a_head_from_elsewhere_judges_the_endpoint_too(simulation: Simulation) -> None:
+    async def judge(head: Head) -> Report:
+        ledger = MinedLedger(simulation.chain)
+        source = Held("heap", simulation.blobs)
+        beyond = LoneStore(MemoryBlobs())
+        return await verify(ledger.federation, sources=[source], beyond=beyond, ledger=ledger, head=head)
+
+    assert (await judge(simulation.chain.head)).exit_code == 0
+    finding = sole(await judge(Head(b"\xee" * 32)))
+    assert (finding.rule, finding.expected) == (Rule.LEDGER_HEAD, f"0x{'ee' * 32}, the head given, on the way")
+
+
 async def test_an_endpoint_that_leaves_a_record_out(simulation: Simulation, mirror: Path) -> None:
     class Lying(MinedLedger):
         async def records(self, start: Seq = Seq(0)) -> list[Record]:
