@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-import fedchain
 from fedchain.core.errors import ConfigError, LedgerError, LedgerUnreachable
 from fedchain.ledger.endpoint import Endpoint
 
@@ -32,7 +31,7 @@ PACKAGE: Final = "@foundry-rs/anvil@1.7.1"
 _FORGETFUL: Final = ("--prune-history", "256")
 """States of old blocks kept: without a bound, anvil writes each one to the user's home, gigabytes in an hour."""
 
-_CHECKOUT: Final = Path(fedchain.__file__).parents[1] / "contracts" / "node_modules"
+_CHECKOUT: Final = Path(__file__).parents[2] / "contracts" / "node_modules"
 _START_S: Final = 20.0
 _STOP_S: Final = 20.0
 _LOOK_S: Final = 0.02

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from fedchain.ledger.mirror import NOWHERE, Mirror, Origin
 from fedchain.ledger.outbox import Outbox
 from fedchain.ledger.reader import Confirmations, Reader
 from fedchain.ledger.signer import Patience, SignerActor
+
+log = logging.getLogger(__name__)
 
 DEVNET: Final = 31337
 """Chain id of anvil's chains."""
@@ -155,9 +158,12 @@ class EthereumLedger:
         """What head_0 binds."""
         return self._reader.federation
 
-    async def records(self, start: Seq = Seq(0)) -> Sequence[Record]:
-        """Return all settled records from seq `start` on, in order; raises LedgerUnreachable, HeadMismatch."""
-        return await self._reader.records(start)
+    async def records(self, start: Seq = Seq(0), after: Head | None = None) -> Sequence[Record]:
+        """Return all settled records from seq `start` on, in order.
+
+        Raises LedgerUnreachable, HeadMismatch; Reorganised when the records before `start` do not hash to `after`.
+        """
+        return await self._reader.records(start, after)
 
     async def head(self) -> Head:
         """Return the contract's head at the latest settled block; raises LedgerUnreachable."""
@@ -202,7 +208,8 @@ class EthereumLedger:
             with suppress(LedgerUnreachable):
                 if records := await self._reader.find(transaction):
                     return records
-            await asyncio.sleep(self._patience.poll)  # the endpoint went away, or the block was reorganised away
+            log.warning("the records of transaction %s cannot be read: reorganised away, or no answer", transaction)
+            await asyncio.sleep(self._patience.poll)
 
 
 async def _origin(endpoint: Endpoint, contract: Address) -> Origin:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from fedchain.core.errors import LedgerError, LedgerRefused
+from fedchain.core.errors import LedgerError, LedgerRefused, Reorganised
 from fedchain.core.records import (
     NOBODY,
     Address,
@@ -67,7 +67,8 @@ class MemoryChain:
             raise LedgerRefused("NoGovernor")
         self.federation = federation
         self.records: list[Record] = []
-        self.head = first_head(federation)
+        self.heads = [first_head(federation)]
+        """The running hash after so many records."""
         self._clock = clock
         self._verify = verify
         self._roles: dict[Address, Role] = {}
@@ -76,6 +77,11 @@ class MemoryChain:
         self._done: dict[tuple[Address, str], Record] = {}
         self._grown = asyncio.Event()
         self._extend(governor, MemberSet(governor, Role.GOVERNOR), clock())
+
+    @property
+    def head(self) -> Head:
+        """The running hash over all records."""
+        return self.heads[-1]
 
     def ledger(self, actor: Address | None = None) -> MemoryLedger:
         """Open the ledger as one address sees it; without an address it can only be read."""
@@ -171,7 +177,7 @@ class MemoryChain:
             self._versions += 1
         record = Record(Seq(len(self.records)), actor, time, payload)
         self.records.append(record)
-        self.head = next_head(self.head, record)
+        self.heads.append(next_head(self.heads[-1], record))
         self._grown.set()
         self._grown = asyncio.Event()
         return record
@@ -189,8 +195,10 @@ class MemoryLedger:
         """What head_0 binds."""
         return self._chain.federation
 
-    async def records(self, start: Seq = Seq(0)) -> Sequence[Record]:
-        """Return all records from seq `start` on."""
+    async def records(self, start: Seq = Seq(0), after: Head | None = None) -> Sequence[Record]:
+        """Return all records from seq `start` on; raises Reorganised when those before do not hash to `after`."""
+        if after is not None and self._chain.heads[start : start + 1] != [after]:
+            raise Reorganised(f"the records before record {start} do not hash to {after.hex()}")
         return self._chain.records[start:]
 
     async def head(self) -> Head:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, Literal
 
-from fedchain.core.errors import FormatError, HeadMismatch, LedgerError, LedgerUnreachable
+from fedchain.core.errors import FormatError, HeadMismatch, LedgerError, LedgerUnreachable, Reorganised
 from fedchain.core.records import Head, Record, Seq, first_head, next_head
 from fedchain.ledger.calls import selector
 from fedchain.ledger.endpoint import Endpoint, RpcError
@@ -44,9 +44,11 @@ class Reader:
         self._checked = False
         """Whether the mirror's last head was held against the contract's since it was opened."""
 
-    async def records(self, start: Seq) -> Sequence[Record]:
-        """Return all settled records from seq `start` on; raises LedgerUnreachable, HeadMismatch."""
+    async def records(self, start: Seq, after: Head | None) -> Sequence[Record]:
+        """Return all settled records from seq `start` on; raises LedgerUnreachable, HeadMismatch, Reorganised."""
         await self.advance()
+        if after is not None and (self._mirror.count < start or self._mirror.head(start) != after):
+            raise Reorganised(f"the chain was reorganised before record {start}: all records are read again")
         try:
             return self._mirror.records(start)
         except HeadMismatch as damage:
