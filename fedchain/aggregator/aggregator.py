@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fedchain.core.admission import Inspection
 from fedchain.core.content import Content
-from fedchain.core.errors import ConfigError, ContentError, LedgerError, LedgerRefused, Unavailable
+from fedchain.core.errors import ConfigError, ContentError, LedgerError, LedgerRefused, Reorganised, Unavailable
 from fedchain.core.follower import Follower
 from fedchain.core.history import Outlook
 from fedchain.core.inspection import UNAVAILABLE
@@ -126,6 +126,9 @@ class Aggregator:
                 idle = IDLE_S if outlook.due is None else outlook.due - time.time()
             self._doing = "waiting"
             await self._wait(min(max(idle, RETRY_S), IDLE_S))
+        except Reorganised as error:
+            log.warning("%s", error)
+            self._inspections.clear()  # a seq may name another record now
         except (LedgerError, ContentError) as error:
             self._trouble = str(error)
             log.warning("%s; trying again in %g s", error, RETRY_S)

@@ -9,7 +9,8 @@
     ├── LedgerError           the ledger cannot be read or written
     │   ├── LedgerUnreachable the endpoint does not answer: try again later
     │   ├── LedgerRefused     the contract's rules refuse the record: its custom error, by name and operands
-    │   └── HeadMismatch      records and head disagree: somebody lies or a copy is damaged
+    │   ├── HeadMismatch      records and head disagree: somebody lies or a copy is damaged
+    │   └── Reorganised       records that were read are no longer on the chain: start again from the first
     ├── PlanError             a merge that exact arithmetic cannot carry
     └── TaskError             the user's task broke its promise
 
@@ -65,6 +66,10 @@ class LedgerRefused(LedgerError):
 
 class HeadMismatch(LedgerError):
     """A copy of the records does not hash to the ledger's head."""
+
+
+class Reorganised(LedgerError):
+    """Records that were read before are no longer on the chain."""
 
 
 class PlanError(FedchainError):

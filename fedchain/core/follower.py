@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fedchain.core.content import Content
-from fedchain.core.errors import FormatError, Unavailable
+from fedchain.core.errors import FormatError, Reorganised, Unavailable
 from fedchain.core.history import History, Published
 from fedchain.core.layout import Layout, read_layout
 from fedchain.core.manifest import Discrepancy, Manifest
@@ -44,7 +44,10 @@ class Follower:
         self._doubt = doubt
         self.ledger = ledger
         self.store = store
-        self.history = History(ledger.federation)
+        self._start()
+
+    def _start(self) -> None:
+        self.history = History(self.ledger.federation)
         self.manifests: dict[int, Manifest] = {}
         self.faults: list[Fault] = []
         self._layout: Layout | None = None
@@ -53,10 +56,15 @@ class Follower:
         """Take in every new record, policy and manifest.
 
         Raises LedgerError, and ContentError when a policy or manifest cannot be had: call again later, nothing
-        is taken in twice.
+        is taken in twice. Raises Reorganised when records are gone: the next call starts from the first one.
         """
         history = self.history
-        for record in await self.ledger.records(Seq(history.length)):
+        try:
+            records = await self.ledger.records(Seq(history.length), history.head)
+        except Reorganised:
+            self._start()
+            raise
+        for record in records:
             history.append(record)
         for content in history.unread_policies:
             history.learn_policy(content, await self._policy(content))

@@ -81,10 +81,11 @@ class Ledger(Protocol):
     def federation(self) -> Federation:
         """What head_0 binds."""
 
-    async def records(self, start: Seq = Seq(0)) -> Sequence[Record]:
+    async def records(self, start: Seq = Seq(0), after: Head | None = None) -> Sequence[Record]:
         """Return all settled records from seq `start` on, in order; raises LedgerUnreachable, HeadMismatch.
 
-        The records agree with the ledger's head at the block up to which they were read.
+        The records agree with the ledger's head at the block up to which they were read. `after` is the head that
+        the caller's records before `start` hash to; raises Reorganised when the ledger's hash to another one.
         """
 
     async def head(self) -> Head:

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from fedchain.core.content import Content
 from fedchain.core.document import Document
-from fedchain.core.errors import ConfigError, ContentError, LedgerError, LedgerRefused
+from fedchain.core.errors import ConfigError, ContentError, LedgerError, LedgerRefused, Reorganised
 from fedchain.core.fixedpoint import encode_update
 from fedchain.core.follower import Follower
 from fedchain.core.history import Published
@@ -145,6 +145,9 @@ class Node:
                 else:
                     self._doing = "waiting"
                     await self._ledger.wait(Seq(self.follower.history.length), IDLE_S)
+            except Reorganised as error:
+                log.warning("%s", error)
+                self._verified = None
             except (LedgerError, ContentError) as error:
                 self._trouble = str(error)
                 log.warning("%s; trying again in %g s", error, RETRY_S)

@@ -13,7 +13,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from fedchain.core.content import NOTHING, Content, Digest
-from fedchain.core.errors import FormatError, LedgerError, LedgerRefused
+from fedchain.core.errors import FormatError, LedgerError, LedgerRefused, Reorganised
 from fedchain.core.ports import Ledger
 from fedchain.core.records import (
     Address,
@@ -197,6 +197,19 @@ async def test_records_start_where_asked(world):
     site = await set_up(world)
     everything = await site.records()
     assert [list(await site.records(Seq(n))) for n in range(7)] == [list(everything[n:]) for n in range(7)]
+
+
+async def test_records_go_on_only_from_the_head_that_the_ledger_had(world):
+    site = await set_up(world)
+    everything = await site.records()
+    head = first_head(site.federation)
+    for n, record in enumerate(everything):
+        assert list(await site.records(Seq(n), head)) == list(everything[n:])
+        head = next_head(head, record)
+    with pytest.raises(Reorganised):
+        await site.records(Seq(1), head)
+    with pytest.raises(Reorganised):
+        await site.records(Seq(len(everything) + 1), head)
 
 
 async def test_the_rules_refuse_with_name_and_operands(world):

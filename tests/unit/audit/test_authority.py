@@ -41,7 +41,7 @@ async def simulation() -> Simulation:
     await made.found()
     await made.round()
     chain = Lax(GOVERNOR, lambda: made.now)
-    chain.records, chain.head = made.chain.records, made.chain.head
+    chain.records, chain.heads = made.chain.records, made.chain.heads
     made.chain, made.ledger = chain, chain.ledger(None)
     return made
 
