@@ -79,9 +79,10 @@ class Simulation:
     seed: int = 0
     now: int = START
     federation: Federation = FEDERATION
+    contract: type[MemoryChain] = MemoryChain
 
     def __post_init__(self) -> None:
-        self.chain = MemoryChain(GOVERNOR, lambda: self.now, federation=self.federation)
+        self.chain = self.contract(GOVERNOR, lambda: self.now, federation=self.federation)
         self.store = LoneStore(self.blobs)
         self.ledger = self.chain.ledger(None)
         self.random = np.random.default_rng(self.seed)

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from fedchain.core.records import Place, Record, Seq, first_head, next_head
+from fedchain.core.records import Head, Place, Record, Seq, first_head, next_head
 from fedchain.ledger.memory import MemoryChain, MemoryLedger
 from fedchain.ledger.mirror import Block, Mirror, Origin, row_of
 
@@ -27,7 +27,8 @@ class MinedLedger(MemoryLedger):
     def __init__(self, chain: MemoryChain) -> None:
         super().__init__(chain, None)
 
-    async def records(self, start: Seq = Seq(0)) -> Sequence[Record]:
+    async def records(self, start: Seq = Seq(0), after: Head | None = None) -> Sequence[Record]:
+        del after
         return mined(self._chain.records)[start:]
 
 

@@ -37,12 +37,9 @@ class Lax(MemoryChain):
 
 @pytest.fixture
 async def simulation() -> Simulation:
-    made = Simulation()
+    made = Simulation(contract=Lax)
     await made.found()
     await made.round()
-    chain = Lax(GOVERNOR, lambda: made.now)
-    chain.records, chain.heads = made.chain.records, made.chain.heads
-    made.chain, made.ledger = chain, chain.ledger(None)
     return made
 
 

@@ -218,7 +218,8 @@ async def test_a_head_from_elsewhere_judges_the_endpoint_too(simulation: Simulat
 
 async def test_an_endpoint_that_leaves_a_record_out(simulation: Simulation, mirror: Path) -> None:
     class Lying(MinedLedger):
-        async def records(self, start: Seq = Seq(0)) -> list[Record]:
+        async def records(self, start: Seq = Seq(0), after: Head | None = None) -> list[Record]:
+            del after
             records = mined(self._chain.records)
             return [record for record in records if record.seq != 8][start:]
 
