@@ -279,3 +279,9 @@ def test_a_write_that_the_system_cuts_short_goes_on(blobs: FileBlobs, monkeypatc
     landing.put(0, [DATA[:10], b"", DATA[10:1500], DATA[1500:9000]])
     assert landing.held() == [sha256(DATA[:9000]).digest()]
     landing.keep()
+
+
+def test_a_tree_is_stored_as_the_golden_file_says(blobs: FileBlobs) -> None:
+    content = put(blobs, bytes(i % 251 for i in range(CHUNK + 1)))
+    golden = Path(__file__).parents[2] / "vectors" / "tree-1048577.car"
+    assert (blobs.folder / f"{content.cid}.car").read_bytes() == golden.read_bytes()
