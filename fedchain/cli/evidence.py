@@ -15,11 +15,11 @@ from fedchain.audit.chain import Copy
 from fedchain.audit.gateways import gateways
 from fedchain.audit.mirror import read_mirror
 from fedchain.audit.sources import Folder
-from fedchain.cli.federation import FederationFile, load_federation
 from fedchain.cli.options import FEDERATION
 from fedchain.core.errors import ConfigError, LedgerUnreachable
 from fedchain.core.ports import Store
 from fedchain.core.records import Federation, Head, address
+from fedchain.daemon.federation import FederationFile, load_federation
 from fedchain.ledger.ethereum import EthereumLedger
 
 FederationPath = Annotated[

@@ -7,6 +7,7 @@ same release publish the same bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version as installed
 from typing import Annotated, Final, Literal
 
@@ -202,7 +203,12 @@ def _line_differences(stated: Manifest, expected: Manifest) -> list[Discrepancy]
 
 def software() -> dict[str, str]:
     """Name the releases whose arithmetic decides a model's bits."""
-    return {name: installed(name) for name in ("fedchain", "numpy")}
+    return {name: _release(name) for name in ("fedchain", "numpy")}
+
+
+@cache
+def _release(name: str) -> str:
+    return installed(name)
 
 
 def _plain(value: object) -> str:

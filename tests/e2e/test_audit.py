@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from fedchain.cli.audit import app
 from fedchain.cli.devnet import anvil
-from fedchain.cli.federation import FederationFile, load_federation, save_federation
 from fedchain.core.errors import ConfigError
 from fedchain.core.records import Address, address
+from fedchain.daemon.federation import FederationFile, load_federation, save_federation
 from fedchain.ledger.devnet import fund, start, stop
 from fedchain.ledger.ethereum import EthereumLedger, deploy
 from fedchain.ledger.signer import Patience

@@ -14,10 +14,10 @@ from simulation.mirrors import damage, save_mirror
 from typer.testing import CliRunner, Result
 
 from fedchain.cli.audit import app
-from fedchain.cli.federation import FederationFile, save_federation
 from fedchain.core.errors import ConfigError
 from fedchain.core.inspection import UNAVAILABLE
 from fedchain.core.records import UpdateSubmitted
+from fedchain.daemon.federation import FederationFile, save_federation
 from fedchain.store.files import FileBlobs
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fedchain.cli.federation import FederationFile, load_federation, save_federation
 from fedchain.core.errors import ConfigError
+from fedchain.daemon.federation import FederationFile, load_federation, save_federation
 
 FILE = FederationFile(rpc="http://127.0.0.1:8545", chain_id=31337, contract="0x" + "ab" * 20, block=3)
 
