@@ -47,16 +47,19 @@ class Reader:
     async def records(self, start: Seq, after: Head | None) -> Sequence[Record]:
         """Return all settled records from seq `start` on; raises LedgerUnreachable, HeadMismatch, Reorganised."""
         await self.advance()
-        if after is not None and (self._mirror.count < start or self._mirror.head(start) != after):
-            raise Reorganised(f"the chain was reorganised before record {start}: all records are read again")
         try:
-            return self._mirror.records(start)
+            return self._after(start, after)
         except HeadMismatch as damage:
             log.warning("%s; reading everything again", damage)
             async with self._lock:
                 with self._reading():
                     await self._extend(anew=True)
-            return self._mirror.records(start)
+            return self._after(start, after)
+
+    def _after(self, start: Seq, after: Head | None) -> list[Record]:
+        if after is not None and (self._mirror.count < start or self._mirror.head(start) != after):
+            raise Reorganised(f"the chain was reorganised before record {start}: all records are read again")
+        return self._mirror.records(start)
 
     async def head(self) -> Head:
         """Return the contract's head at the latest settled block; head_0 while the contract is not settled."""

@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 from aiohttp import web
 
-from fedchain.core.errors import HeadMismatch, LedgerError, LedgerUnreachable
+from fedchain.core.errors import HeadMismatch, LedgerError, LedgerUnreachable, Reorganised
 from fedchain.core.records import NOBODY, Kind, Seq, address, first_head, next_head
 from fedchain.ledger.calls import selector
 from fedchain.ledger.ethereum import EthereumLedger
@@ -171,7 +171,10 @@ async def test_a_reorganisation_rolls_the_mirror_back(chain, tmp_path):
         for n in (2, 3):
             await ledger.append(chain.update(n))
         assert await chain.samples(ledger) == [1, 2, 3]
+        known = await ledger.head()
         await chain.rpc("evm_revert", snapshot)
+        with pytest.raises(Reorganised, match="before record 6"):
+            await ledger.records(Seq(6), known)
         assert await chain.samples(ledger) == [1]
         await chain.rpc("evm_increaseTime", "0x64")
         async with await chain.connect() as other:
