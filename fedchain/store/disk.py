@@ -122,27 +122,27 @@ class NewFile:
             os.fsync(self._fd)
             self._path.rename(self._folder / name)
             _sync_folder(self._folder)
-            os.close(self._fd)
-            self._fd = -1
+            self._close()
 
     def drop(self) -> None:
         """Delete the file; harmless after `publish`."""
-        if self._fd >= 0:
-            self._path.unlink(missing_ok=True)
-            self._close()
+        with self._lock:
+            if self._fd >= 0:
+                self._path.unlink(missing_ok=True)
+                self._close()
 
     def keep(self) -> None:
         """Let go of the file; one that is not to be kept, or is empty, is deleted."""
-        if self._fd >= 0 and self._kept and os.fstat(self._fd).st_size:
-            self._close()
-        else:
-            self.drop()
+        with self._lock:
+            if self._fd >= 0:
+                if not self._kept or not os.fstat(self._fd).st_size:
+                    self._path.unlink(missing_ok=True)
+                self._close()
 
     def _close(self) -> None:
-        with self._lock:  # a thread that still writes must not meet another file under this number
-            fd, self._fd = self._fd, -1
-            if fd >= 0:
-                os.close(fd)
+        """Close the file; under the lock, so that no thread that still writes meets another file at this number."""
+        os.close(self._fd)
+        self._fd = -1
 
     def __del__(self) -> None:
         self.keep()
@@ -152,12 +152,12 @@ def clean(folder: Path) -> None:
     """Delete what killed processes left half-written; what living ones write is locked, and stays."""
     old = time.time() - _FORGET_AFTER
     with failing(folder, "clean up"):
-        kept = [path for path in folder.glob(f"{_PARTIAL}*") if path.stat().st_mtime < old]
-        for path in [*folder.glob(f"{_WRITING}*"), *kept]:
+        for path in [*folder.glob(f"{_WRITING}*"), *folder.glob(f"{_PARTIAL}*")]:
             with suppress(FileNotFoundError):
                 fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                 try:
-                    if _lock(fd):
+                    stale = path.name.startswith(_WRITING) or os.fstat(fd).st_mtime < old
+                    if stale and _lock(fd):
                         path.unlink()
                 finally:
                     os.close(fd)

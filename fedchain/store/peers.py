@@ -95,7 +95,7 @@ class PeerStore:
             told = "; ".join(answers) or "there is none to ask"
             raise Unavailable(f"no peer gives {content}: {told}; add a peer that has it, or try again later")
         finally:
-            landing.keep()
+            await asyncio.to_thread(landing.keep)
 
     def _begin(self, content: Content) -> tuple[Landing, list[Digest]]:
         landing = self._local.resume(content)
@@ -124,7 +124,7 @@ class PeerStore:
             parts = await self._ask(url, block)
             await asyncio.to_thread(_check, block, parts, landing)
             walk.take(block, parts)
-        except (ClientError, TimeoutError, _WrongAnswerError) as error:
+        except (ClientError, TimeoutError, UnicodeError, _WrongAnswerError) as error:  # UnicodeError: http://a..b
             walk.missing.appendleft(block)
             if isinstance(error, _NotHereError):
                 return "does not have it"

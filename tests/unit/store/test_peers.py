@@ -161,6 +161,14 @@ async def test_the_message_lists_what_each_peer_answered(folder, peer: Peer, oth
     assert "nonsense failed at block" in message
 
 
+@pytest.mark.parametrize(
+    "url", ["", "http://", "http://a..b", "http://[bad", "http://a:99999", "ftp://a", "file:///a", "\0"]
+)
+async def test_a_url_that_cannot_be_asked_is_a_peers_failure(folder, peer: Peer, session, url: str) -> None:
+    await PeerStore(folder, [url, peer.url], session, SOON).fetch(peer.content)
+    folder.check(peer.content)
+
+
 async def test_peers_may_come_later(local, peer: Peer, session: ClientSession) -> None:
     peers: list[str] = []
     store = PeerStore(local, peers, session)
