@@ -26,7 +26,7 @@ from fedchain.ledger.devnet import fund
 from fedchain.node.settings import NodeTable
 from fedchain.store.files import FileBlobs
 
-POLL_S: Final = 0.1
+POLL_S: Final = 0.05
 ROLES: Final = {"aggregator": Role.AGGREGATOR, "node": Role.TRAINER}
 TABLES: Final[dict[str, type[DaemonTable]]] = {"aggregator": AggregatorTable, "node": NodeTable}
 
