@@ -11,7 +11,6 @@ The layout stands in the header of the model file itself, and that header is the
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +18,7 @@ from functools import cached_property
 from typing import Final
 
 import rfc8785
+from pydantic_core import from_json
 
 from fedchain.core.content import Content
 from fedchain.core.errors import FormatError
@@ -175,9 +175,9 @@ def read_layout(model: Buffer) -> Layout:
         )
     try:
         rules = {
-            name: rule if type(rule) is int else Rule(rule) for name, rule in json.loads(metadata["layout"]).items()
+            name: rule if type(rule) is int else Rule(rule) for name, rule in from_json(metadata["layout"]).items()
         }
-    except (ValueError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, AttributeError) as error:
         raise FormatError(f"the model's layout cannot be read: {error!r}") from error
     layout = plan_layout(tensors, rules)
     if layout.model_header != header:

@@ -11,13 +11,13 @@ chunk and must be the same bytes everywhere; the `safetensors` package writes wh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 
 import rfc8785
+from pydantic_core import from_json
 
 from fedchain.core.errors import FormatError
 from fedchain.core.ports import Buffer
@@ -33,9 +33,7 @@ MAX_HEADER: Final = 100_000_000
 
 METADATA: Final = "__metadata__"
 
-_UNREADABLE: Final = (
-    ValueError, TypeError, KeyError, AttributeError, RecursionError, rfc8785.CanonicalizationError,
-)  # fmt: skip
+_UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, rfc8785.CanonicalizationError)
 """What reading JSON as if it were a header can raise."""
 
 
@@ -96,7 +94,7 @@ def decode_header(header: bytes) -> tuple[tuple[Tensor, ...], dict[str, str]]:
     Accepts only what `encode_header` writes: whatever else a header might say is refused, not interpreted.
     """
     try:
-        document = json.loads(header[8:])
+        document = from_json(header[8:])  # unlike json, it refuses deep nesting by itself
         metadata = {key: _text(value) for key, value in document.pop(METADATA, {}).items()}
         entries = sorted(document.items(), key=lambda entry: (entry[1]["data_offsets"], entry[0]))
         tensors = tuple(Tensor(name, entry["dtype"], _shape(entry["shape"])) for name, entry in entries)

@@ -113,7 +113,7 @@ class Peers:
                 answer.raise_for_status()
                 if (answer.content_length or _MAX_BODY) < _MAX_BODY:
                     self.hear(_parse(await answer.read()), is_member)
-        except (ClientError, TimeoutError, FormatError) as error:
+        except (ClientError, TimeoutError, FormatError, ValueError) as error:  # ValueError: a URL that cannot be spelt
             log.debug("peer %s did not take the announcement: %s", url, error)
 
 

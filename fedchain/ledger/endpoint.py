@@ -7,7 +7,6 @@ for the whole process, can leave that lock taken for ever.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -15,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
+from pydantic_core import from_json
 
 from fedchain.core.errors import LedgerError, LedgerUnreachable
 
@@ -62,7 +62,7 @@ class Endpoint:
         if status in _BUSY:
             raise LedgerUnreachable(f"{self.name} is busy (HTTP {status}): try again later")
         try:
-            answer = json.loads(body)
+            answer = from_json(body)
         except ValueError:
             raise RpcError(method, f"HTTP {status}, {body[:200]!r}") from None
         if not isinstance(answer, Mapping) or "result" not in answer:
