@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from fedchain.aggregator.settings import AggregatorTable
+from fedchain.daemon.settings import DaemonTable, load_settings
+from fedchain.node.settings import NodeTable
+
 ROOT = Path(__file__).resolve().parents[3]
 NODES = ROOT / "nodes"
 
@@ -38,3 +42,16 @@ def test_passwords_are_made_once_for_their_owner_alone(tmp_path: Path) -> None:
         assert re.fullmatch(r"[A-Za-z0-9+/]{32}\n", password)
         assert path.read_text() == password
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("aggregator/aggregator.toml", AggregatorTable),
+        *[(f"hospital-{number}/node.toml", NodeTable) for number in range(1, 5)],
+    ],
+)
+def test_configurations_load_and_every_key_has_its_comment(path: str, kind: type[DaemonTable]) -> None:
+    settings = load_settings(NODES / path, kind)
+    assert settings.ledger.federation.resolve() == NODES / "data" / "federation.toml"
+    assert all(" # " in line for line in (NODES / path).read_text().splitlines() if line)
