@@ -13,7 +13,7 @@ from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 from eth_keys.exceptions import BadSignature
 
-from fedchain.core.errors import ConfigError
+from fedchain.core.errors import ConfigError, FormatError
 from fedchain.core.records import Address, address
 
 STRONG: Final = 1 << 18
@@ -21,6 +21,8 @@ STRONG: Final = 1 << 18
 
 DEVNET: Final = 1 << 12
 """scrypt's cost N for keys of a local test network, which guard nothing."""
+
+_SIGNATURE_BYTES: Final = 65
 
 
 def create_key(path: Path, password: str, cost: int = STRONG) -> Address:
@@ -39,17 +41,26 @@ def create_key(path: Path, password: str, cost: int = STRONG) -> Address:
         file.write(keystore + "\n")
         file.flush()
         os.fsync(file.fileno())
+    _sync(path.parent)
     return address(account.address)
 
 
 def load_key(path: Path, password: str) -> LocalAccount:
-    """Open a keystore file; raises ConfigError when there is none, it is damaged, or the password is wrong."""
+    """Open a keystore file; raises ConfigError when there is none, it is damaged, or the password is wrong.
+
+    The file's MAC covers the ciphertext alone: with another `iv` the file opens as another key. So the key is
+    compared with the file's address, where it has one.
+    """
     try:
-        account: LocalAccount = Account.from_key(Account.decrypt(path.read_text(), password))
+        keystore = json.loads(path.read_text())
+        account: LocalAccount = Account.from_key(Account.decrypt(keystore, password))
+        stated = address(keystore.get("address", account.address))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; make a key with `fedchain keys new --out {path}`") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, FormatError) as error:
         raise ConfigError(f"{path}: the key does not open ({error}); look at the file and at its password") from error
+    if address(account.address) != stated:
+        raise ConfigError(f"{path} is damaged: it says that it is the key of {stated}, but opens as another one")
     return account
 
 
@@ -57,7 +68,9 @@ def key_address(path: Path) -> Address:
     """Read the address from a keystore file without opening it; raises ConfigError."""
     try:
         return address(json.loads(path.read_text())["address"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, FormatError) as error:
         raise ConfigError(f"{path}: no keystore file (Web3 Secret Storage, version 3): {error}") from error
 
 
@@ -70,6 +83,18 @@ def sign_text(account: LocalAccount, text: str) -> str:
 def text_signer(text: str, signature: str) -> Address | None:
     """Return who signed a message, or None for a signature that nobody made."""
     try:
-        return address(Account.recover_message(encode_defunct(text=text), signature=bytes.fromhex(signature)))
+        raw = bytes.fromhex(signature)
+        if len(raw) != _SIGNATURE_BYTES:
+            return None
+        return address(Account.recover_message(encode_defunct(text=text), signature=raw))
     except (ValueError, BadSignature):
         return None
+
+
+def _sync(folder: Path) -> None:
+    """Make a new file's name durable: the key that a power cut takes may be the federation's only governor."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
