@@ -12,11 +12,11 @@ import time
 from collections import Counter as Tally
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from fedchain.core.admission import Inspection
 from fedchain.core.content import Content
-from fedchain.core.errors import ConfigError, ContentError, LedgerError, LedgerRefused, Reorganised, Unavailable
+from fedchain.core.errors import ContentError, LedgerError, LedgerRefused, Reorganised, Unavailable
 from fedchain.core.follower import Follower
 from fedchain.core.history import Outlook
 from fedchain.core.inspection import UNAVAILABLE
@@ -25,6 +25,7 @@ from fedchain.core.plan import Plan
 from fedchain.core.ports import Ledger, Store
 from fedchain.core.recompute import inspect_record, plan_again, recompute
 from fedchain.core.records import Address, BufferClosed, ModelPublished, Record, Seq, UpdateSubmitted
+from fedchain.daemon.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +39,11 @@ FETCHES: Final = 4
 """Updates fetched and inspected at once."""
 
 
-class Aggregator:
+class Aggregator(Service):
     """One aggregator at work."""
 
     def __init__(self, member: Address, ledger: Ledger, store: Store, *, threads: int, patience_s: float) -> None:
-        self.registry = CollectorRegistry()
-        self.follower = Follower(ledger, store)
-        self._member = member
+        super().__init__(member, Follower(ledger, store))
         self._ledger = ledger
         self._store = store
         self._threads = threads
@@ -54,9 +53,6 @@ class Aggregator:
         self._slots = asyncio.Semaphore(FETCHES)
         self._inspected = asyncio.Event()
         self._closed_at = 0.0
-        self._paused = False
-        self._doing = "starting"
-        self._trouble: str | None = None
         self._version = Gauge("fedchain_version", "Newest published version", registry=self.registry)
         self._published = Counter("fedchain_published", "Versions published by this daemon", registry=self.registry)
         self._merging = Histogram("fedchain_merge_seconds", "Seconds to merge a version", registry=self.registry)
@@ -76,37 +72,12 @@ class Aggregator:
         lines = [line for manifest in self.follower.manifests.values() for line in manifest.updates]
         merged = [line.staleness or 0 for line in lines if line.decision == "merged"]
         return {
-            "member": self._member,
-            "doing": self._doing,
+            **super().status(),
             "version": history.settled - 1,
-            "records": history.length,
-            "head": history.head.hex(),
             "updates": dict(Tally(str(line.decision) for line in lines)),
             "mean_staleness": sum(merged) / len(merged) if merged else None,
             "waiting": sum(isinstance(record.payload, UpdateSubmitted) for record in history.tail),
-            "obstacle": self.obstacle(),
         }
-
-    def obstacle(self) -> str | None:
-        """Say why the aggregator cannot publish just now."""
-        if self.follower.faults:
-            return f"the ledger holds a version that does not follow from it: {self.follower.faults[0]}"
-        if self._trouble:
-            return self._trouble
-        if not self.follower.history.settled:
-            return "genesis is not published yet: `fedchain genesis` does that"
-        return "paused" if self._paused else None
-
-    def control(self, action: str) -> None:
-        """Pause or resume publishing; raises ConfigError."""
-        if action not in ("pause", "resume"):
-            raise ConfigError(f"control has pause and resume, not {action}")
-        self._paused = action == "pause"
-
-    def is_member(self, member: Address) -> bool:
-        """Tell whether an address has a role now."""
-        history = self.follower.history
-        return bool(history.members.roles(member, Seq(history.length)))
 
     async def _step(self) -> None:
         """Publish the next version if it can be made; otherwise wait for what is missing."""

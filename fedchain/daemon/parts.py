@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from aiohttp import ClientSession
 from eth_account.signers.local import LocalAccount
@@ -17,8 +16,9 @@ from fedchain.crypto.keys import load_key
 from fedchain.crypto.sealing import sealed
 from fedchain.daemon.federation import load_federation
 from fedchain.daemon.peers import Peers, announce
+from fedchain.daemon.service import Service
 from fedchain.daemon.settings import DaemonTable
-from fedchain.daemon.web import Service, application, read_token, serve
+from fedchain.daemon.web import application, read_token, serve
 from fedchain.ledger.ethereum import EthereumLedger
 from fedchain.ledger.signer import Patience
 from fedchain.store.files import FileBlobs
@@ -28,14 +28,7 @@ from fedchain.store.peers import PeerStore
 log = logging.getLogger(__name__)
 
 
-class Member(Service, Protocol):
-    """A service that knows who else is a member."""
-
-    def is_member(self, member: Address) -> bool:
-        """Tell whether an address has a role now."""
-
-
-async def run_daemon(table: DaemonTable, make: Callable[[Address, Ledger, Store], Member]) -> None:
+async def run_daemon(table: DaemonTable, make: Callable[[Address, Ledger, Store], Service]) -> None:
     """Run a daemon until SIGTERM, SIGINT or a failure: `make` builds its service from member, ledger and store."""
     account = await asyncio.to_thread(load_key, table.key.file, table.key.password())
     member = address(account.address)

@@ -6,18 +6,40 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from fedchain.core.document import explain
 from fedchain.core.errors import ConfigError
 
-File = Annotated[Path, Field(strict=False)]
+
+def _at_home(path: Path) -> Path:
+    """Replace ~ and ~user."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("there is no such user on this machine") from error
+
+
+File = Annotated[Path, Field(strict=False), AfterValidator(_at_home)]
 """A path; a relative one starts at the configuration file's folder."""
 
-Seconds = Annotated[float, Field(gt=0, strict=False)]
+Gateway = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")]
+"""URL of a daemon, to which paths are added."""
+
+Endpoint = Annotated[str, Field(pattern=r"^https?://\S+$")]
+"""URL of an Ethereum JSON-RPC endpoint."""
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+_EXPECTED: Final = {
+    "path_type": "expected a path in quotes",
+    "tuple_type": "expected a list, as in [1, 2]",
+    "model_type": "expected a table",
+    "dict_type": "expected a table",
+}
+"""What pydantic says in Python's words, in TOML's."""
 
 
 class Table(BaseModel):
@@ -30,7 +52,7 @@ class LedgerTable(Table):
     """Where the ledger is."""
 
     federation: File = Field(description="file that `fedchain deploy` wrote: which contract, on which chain")
-    rpc: str | None = Field(None, description="your own Ethereum JSON-RPC endpoint, instead of the one in that file")
+    rpc: Endpoint | None = Field(None, description="your own Ethereum JSON-RPC endpoint, instead of the one in that file")
     confirmations: Annotated[int, Field(ge=0)] | Literal["finalized"] | None = Field(
         None, description='blocks that must follow a record, or "finalized"; without it, 0 on a devnet, else finalized'
     )
@@ -62,7 +84,7 @@ class WebTable(Table):
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
     port: Port = Field(description="port to listen on")
-    url: str | None = Field(None, description="URL under which others reach this daemon; default http://host:port")
+    url: Gateway | None = Field(None, description="URL under which others reach this daemon; default http://host:port")
     token_file: File | None = Field(None, description="file with the token that control end points need")
     tls: TlsTable | None = Field(None, description="table with certificate, key, client_ca; without it, plain HTTP")
 
@@ -77,7 +99,7 @@ class DaemonTable(Table):
     """What every daemon is told."""
 
     folder: File = Field(Path("state"), description="folder for blobs, journal and copy of the ledger")
-    peers: tuple[str, ...] = Field(
+    peers: tuple[Gateway, ...] = Field(
         (), strict=False, description="gateways to read blobs from; daemons that announce themselves are added"
     )
     ledger: LedgerTable
@@ -91,7 +113,7 @@ T = TypeVar("T", bound=Table)
 def load_settings(path: Path, kind: type[T]) -> T:
     """Read a configuration file; raises ConfigError naming file, key, value and what is allowed."""
     try:
-        document = tomllib.loads(path.read_text())
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -99,7 +121,7 @@ def load_settings(path: Path, kind: type[T]) -> T:
     try:
         settings = kind.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error)}; allowed here: {_allowed(kind, error)}") from error
+        raise ConfigError(f"{path}: {_explain(kind, error)}") from error
     return settings.model_copy(update=_anchored(settings, path.parent.resolve()))
 
 
@@ -107,10 +129,15 @@ def read_password(file: Path | None, env: str | None) -> str:
     """Read a password from a file's first line or from the environment; raises ConfigError."""
     if file is not None:
         try:
-            return file.read_text().split("\n", 1)[0]
+            password = file.read_text(encoding="utf-8").partition("\n")[0].removesuffix("\r")
         except OSError as error:
             raise ConfigError(f"password file {file}: {error.strerror}") from error
-    if env is not None and env in os.environ:
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"password file {file}: not text in UTF-8: {error}") from error
+        if not password:
+            raise ConfigError(f"password file {file}: its first line is empty; write the password there")
+        return password
+    if env is not None and os.environ.get(env):
         return os.environ[env]
     missing = f"the environment variable {env} is not set" if env else "neither password_file nor password_env is given"
     raise ConfigError(f"no password for the key: {missing}")
@@ -119,7 +146,7 @@ def read_password(file: Path | None, env: str | None) -> str:
 def render(kind: type[Table], values: dict[str, Any]) -> str:
     """Write a configuration file: every key on a line of its own, with what it means.
 
-    Keys without a value are written as comments with their default.
+    Keys without a value are written as comments with their default, and so are tables that may be left out.
     """
     return "\n".join(_lines(kind, values, "")) + "\n"
 
@@ -129,10 +156,9 @@ def _lines(kind: type[Table], values: dict[str, Any], table: str) -> list[str]:
     for name, field in kind.model_fields.items():
         inner = _table_of(field.annotation)
         if inner is not None:
-            if name in values or field.is_required():
-                title = f"{table}{name}"
-                doc = (inner.__doc__ or "").splitlines()[0]
-                tables += ["", f"[{title}]  # {doc}", *_lines(inner, values.get(name, {}), f"{title}.")]
+            title, doc = f"{table}{name}", (inner.__doc__ or "").splitlines()[0]
+            mark = "" if name in values or field.is_required() else "# "
+            tables += ["", f"{mark}[{title}]  # {doc}", *_lines(inner, values.get(name, {}), f"{title}.")]
         elif field.annotation == dict[str, Any]:
             tables += ["", f"[{name}]  # {field.description}", *_free_lines(values.get(name, {}))]
         elif name in values:
@@ -164,16 +190,38 @@ def _anchored(table: Table, folder: Path) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for name, value in table:
         if isinstance(value, Path):
-            changed[name] = folder / value.expanduser()
+            changed[name] = folder / value
         elif isinstance(value, Table):
             changed[name] = value.model_copy(update=_anchored(value, folder))
     return changed
 
 
-def _allowed(kind: type[Table], error: ValidationError) -> str:
-    """List the keys that stand where the first error is."""
-    table: type[Table] = kind
-    for part in error.errors()[0]["loc"][:-1]:
+def _explain(kind: type[Table], error: ValidationError) -> str:
+    """Say in one line what is wrong: key, value, what is allowed there."""
+    lines: dict[str, str] = {}
+    for detail in error.errors():
+        table, key = _place(kind, detail["loc"])
+        message = detail["msg"].removeprefix("Value error, ")
+        expected = _EXPECTED.get(detail["type"], message[:1].lower() + message[1:])
+        if detail["type"] == "extra_forbidden":
+            lines[key] = f"{key} is not a known key; known here: {', '.join(table.model_fields)}"
+        elif detail["type"] == "missing":
+            lines[key] = f"{key} is missing: {table.model_fields[str(detail['loc'][-1])].description or 'a table'}"
+        elif key in lines:  # another alternative of a union
+            lines[key] += f", or {expected}"
+        else:
+            lines[key] = f"{key} = {detail['input']!r:.80}: {expected}"
+    return "; ".join(lines.values())
+
+
+def _place(kind: type[Table], location: tuple[int | str, ...]) -> tuple[type[Table], str]:
+    """Find the table that an error is in, and the key; pydantic adds the alternatives of unions, which are no keys."""
+    table, key = kind, ""
+    for part in location:
+        key += f".{part}" if key else str(part)
         field = table.model_fields.get(str(part))
-        table = (_table_of(field.annotation) if field else None) or table
-    return ", ".join(table.model_fields)
+        inner = _table_of(field.annotation) if field else None
+        if inner is None:
+            break
+        table = inner
+    return table, key

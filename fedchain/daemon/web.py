@@ -9,38 +9,19 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from fedchain.core.errors import ConfigError
+from fedchain.daemon.service import Service
 from fedchain.daemon.settings import TlsTable, WebTable
 
 log = logging.getLogger(__name__)
 
 GRACE_S: Final = 10.0
 """Seconds that open requests have to end after SIGTERM."""
-
-
-class Service(Protocol):
-    """What a daemon does behind its web face."""
-
-    registry: CollectorRegistry
-    """Its metrics."""
-
-    async def run(self) -> None:
-        """Work until cancelled; on cancellation, leave everything as a restart wants it."""
-
-    def status(self) -> dict[str, Any]:
-        """Describe the state for people and programs, as JSON."""
-
-    def obstacle(self) -> str | None:
-        """Say why the service cannot do its work just now; None when it can."""
-
-    def control(self, action: str) -> None:
-        """Carry out `pause` or `resume`; raises ConfigError for anything else."""
 
 
 SERVICE: Final = web.AppKey("service", Service)

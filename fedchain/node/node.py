@@ -11,11 +11,11 @@ import logging
 import time
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import Counter, Gauge
 
 from fedchain.core.content import Content
 from fedchain.core.document import Document
-from fedchain.core.errors import ConfigError, ContentError, LedgerError, LedgerRefused, Reorganised
+from fedchain.core.errors import ContentError, LedgerError, LedgerRefused, Reorganised
 from fedchain.core.fixedpoint import encode_update
 from fedchain.core.follower import Follower
 from fedchain.core.history import Published
@@ -35,6 +35,7 @@ from fedchain.core.records import (
     Version,
 )
 from fedchain.core.replay import replay
+from fedchain.daemon.service import Service
 from fedchain.node.journal import Entry, Journal
 from fedchain.node.settings import NodeTable
 from fedchain.store.hashing import HashingWriter
@@ -58,15 +59,13 @@ class Report(Document):
     metrics: dict[str, float]
 
 
-class Node:
+class Node(Service):
     """One site at work."""
 
     def __init__(
         self, member: Address, ledger: Ledger, store: Store, *, trainer: Trainer, journal: Journal, table: NodeTable
     ) -> None:
-        self.registry = CollectorRegistry()
-        self.follower = Follower(ledger, store, self._replay if table.verify == "replay" else None)
-        self._member = member
+        super().__init__(member, Follower(ledger, store, self._replay if table.verify == "replay" else None))
         self._ledger = ledger
         self._store = store
         self._trainer = trainer
@@ -75,9 +74,6 @@ class Node:
         self._verified: Version | None = None
         self._arrays: dict[str, Any] = {}
         self._metrics: dict[str, float] = {}
-        self._paused = False
-        self._doing = "starting"
-        self._trouble: str | None = None
         self._stored = asyncio.Event()
         self._said: set[asyncio.Task[None]] = set()
         self._version_gauge = Gauge("fedchain_version", "Newest verified version", registry=self.registry)
@@ -98,42 +94,22 @@ class Node:
 
     def status(self) -> dict[str, Any]:
         """Describe the node as JSON."""
-        history = self.follower.history
         return {
-            "member": self._member,
-            "doing": self._doing,
+            **super().status(),
             "version": self._verified,
-            "records": history.length,
-            "head": history.head.hex(),
             "updates": self._journal.counts(),
             "metrics": self._metrics,
             "device": str(self._trainer.device),
-            "obstacle": self.obstacle(),
         }
 
     def obstacle(self) -> str | None:
         """Say why the node cannot train just now."""
+        if common := super().obstacle():
+            return common
         history = self.follower.history
-        if self.follower.faults:
-            return f"the ledger holds a version that does not follow from it: {self.follower.faults[0]}"
-        if self._trouble:
-            return self._trouble
-        if not history.published:
-            return "genesis is not published yet"
         if Role.TRAINER not in history.members.roles(self._member, Seq(history.length)):
             return f"{self._member} is no trainer: the governor makes it one with `fedchain member set`"
-        return "paused" if self._paused else None
-
-    def control(self, action: str) -> None:
-        """Pause or resume training; raises ConfigError."""
-        if action not in ("pause", "resume"):
-            raise ConfigError(f"control has pause and resume, not {action}")
-        self._paused = action == "pause"
-
-    def is_member(self, member: Address) -> bool:
-        """Tell whether an address has a role now."""
-        history = self.follower.history
-        return bool(history.members.roles(member, Seq(history.length)))
+        return None
 
     async def _train_forever(self) -> None:
         while True:

@@ -1,0 +1,61 @@
+"""A daemon's service: what node and aggregator have in common behind their web face."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from fedchain.core.errors import ConfigError
+from fedchain.core.follower import Follower
+from fedchain.core.records import Address, Seq
+
+
+class Service(ABC):
+    """One member at work on one federation."""
+
+    def __init__(self, member: Address, follower: Follower) -> None:
+        self.registry = CollectorRegistry()
+        """Its metrics."""
+        self.follower = follower
+        self._member = member
+        self._doing = "starting"
+        self._trouble: str | None = None
+        self._paused = False
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Work until cancelled; on cancellation, leave everything as a restart wants it."""
+
+    def status(self) -> dict[str, Any]:
+        """Describe the state for people and programs, as JSON."""
+        history = self.follower.history
+        return {
+            "member": self._member,
+            "doing": self._doing,
+            "records": history.length,
+            "head": history.head.hex(),
+            "obstacle": self.obstacle(),
+        }
+
+    def obstacle(self) -> str | None:
+        """Say why the service cannot do its work just now; None when it can."""
+        if self.follower.faults:
+            return f"the ledger holds a version that does not follow from it: {self.follower.faults[0]}"
+        if self._trouble:
+            return self._trouble
+        if not self.follower.history.settled:
+            return "genesis is not published yet: the aggregator's key does that with `fedchain genesis`"
+        return "paused" if self._paused else None
+
+    def control(self, action: str) -> None:
+        """Carry out `pause` or `resume`; raises ConfigError for anything else."""
+        if action not in ("pause", "resume"):
+            raise ConfigError(f"control has pause and resume, not {action}")
+        self._paused = action == "pause"
+
+    def is_member(self, member: Address) -> bool:
+        """Tell whether an address has a role now."""
+        history = self.follower.history
+        return bool(history.members.roles(member, Seq(history.length)))
