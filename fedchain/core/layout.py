@@ -91,7 +91,7 @@ class Layout:
         spans: list[Span] = []
         start = 0
         for slot in self.slots:
-            if slot.rule is Rule.MERGED:
+            if slot.rule is Rule.MERGED and slot.tensor.elements:
                 stop = start + slot.tensor.elements
                 if spans and spans[-1].bits == slot.bits:
                     spans[-1] = Span(spans[-1].start, stop, slot.bits)
