@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from fedchain.core.admission import Decision, Inspection
@@ -35,6 +36,10 @@ from fedchain.core.records import (
 from fedchain.core.staleness import Polynomial
 from fedchain.core.strategies import COMBINERS, Weights
 from fedchain.store.memory import MemoryBlobs
+
+# A busy machine is no failure: an example may take as long as it takes.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 FEDERATION = Federation(31337, Address("0x" + "fedc" * 10))
 GOVERNOR = Address("0x" + "aa" * 20)

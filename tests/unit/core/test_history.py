@@ -204,6 +204,12 @@ def test_without_a_policy_the_first_one_set_later_holds(begin: Make, policy: Mak
     assert story.outlook().size == 4
 
 
+def test_a_policy_is_in_force_from_its_own_record_on(begin: Make, policy: Make) -> None:
+    story = begin()
+    seq = story.set_policy(policy(size=9))
+    assert [story.history.policy(Seq(one))[0] for one in (0, 1, seq - 1, seq, seq + 1)] == [1, 1, 1, seq, seq]
+
+
 def test_policies_that_were_not_read_are_named(begin: Make, policy: Make) -> None:
     story = begin()
     content = story.content()

@@ -67,6 +67,7 @@ def test_neighbours_with_equal_bits_are_one_span() -> None:
     tensors = [Tensor(name, "F32", (2,)) for name in "abcd"]
     assert plan_layout(tensors, {"c": 8}).spans == (Span(0, 4, 24), Span(4, 6, 8), Span(6, 8, 24))
     assert plan_layout([]).spans == ()
+    assert plan_layout([Tensor("empty", "F32", (0, 3)), *tensors], {"empty": 1}).spans == (Span(0, 8, 24),)
 
 
 def test_the_header_of_a_model_by_hand() -> None:

@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as arrays_of
 from fedchain.core.merge import Sources
 from fedchain.core.policy import fedasync, fedavg, fedbuff
 from fedchain.core.staleness import Hinge
+from fedchain.core.strategies import COMBINERS, Block, Weights
 
 Make = Callable[..., Any]
 
@@ -112,3 +113,31 @@ def test_weights_by_samples_are_at_most_one(weigh: Make, samples: list[int], sta
     assert weights.each == tuple(math.floor(Fraction(product, shrink)) for product in products)
     assert 32768 <= max(weights.each) <= 65536 or shrink == 1
     assert weights.divisor == sum(weights.each)
+
+
+def block(x: float, total: int, base: float, bits: int) -> Block:
+    return Block(f32(x), np.array([total], np.int64), f32(base), bits, np.empty(1, np.float64))
+
+
+def test_every_rounding_step_of_the_mean_shows() -> None:
+    """Rates that bring the change next to a tie of float32, where the last bit of each float64 step decides."""
+    weights, bits, teeth = Weights((65536,) * 3, 3 * 65536), 24, 0
+    for number in range(1, 2000):
+        total, tie = 2**40 + 987_654_321 * number, Fraction(2**24 + 2 * number + 1, 2**25)
+        rate = float(tie / Fraction(total, weights.divisor * 2**bits))
+        result = float(COMBINERS["mean"].combine(block(0, total, 0, bits), weights, rate)[0])
+        assert result == mean(0.0, [total], [1], weights.divisor, bits, rate)
+        teeth += result != float(np.float32(total * (rate / (weights.divisor * 2**bits))))
+    assert teeth > 100
+
+
+def test_every_rounding_step_of_mixing_shows() -> None:
+    weights, bits, teeth = Weights((46340,), 65536), 24, 0
+    for number in range(1, 2000):
+        q, base, tie = 12_345_677 * number % 2**31, 1 + number / 4096, Fraction(2**24 + 2 * number + 1, 2**25)
+        exact = (Fraction(base) + Fraction(q, 2**bits)) * Fraction(46340, 65536)
+        rate = float(tie / exact)
+        result = float(COMBINERS["mixing"].combine(block(0, 46340 * q, base, bits), weights, rate)[0])
+        assert result == mixing(0.0, base, q, 46340, bits, rate)
+        teeth += result != float(np.float32((base + q / 2**bits) * (46340 / 65536 * rate)))
+    assert teeth > 100

@@ -150,3 +150,16 @@ def test_inspections() -> None:
         ]
         assert max(map(abs, changes)) * 2**30 == int(said["max_abs"])
         assert sum(change**2 for change in changes) * 2**60 == int(said["norm2"])
+
+
+def test_rounding() -> None:
+    for one in VECTORS["rounding"]:
+        x, base, result, rate = (Fraction(float.fromhex(one[key])) for key in ("x", "base", "result", "rate"))
+        total, bits = rounded(Fraction(int(one["total"]))), one["bits"]
+        if one["combiner"] == "mean":
+            step = rounded(total / rounded(Fraction(one["divisor"] * 2**bits)))
+        else:
+            mixed = rounded(rounded(base - x) * Fraction(one["weight"], 2**16))
+            step = rounded(mixed + rounded(total / 2 ** (16 + bits)))
+        changed = rounded(x + rounded(step * rate))
+        assert struct.unpack("<f", struct.pack("<f", float(changed)))[0] == result

@@ -1,0 +1,107 @@
+"""A federation without daemons: a ledger in memory, real contents, and an aggregator that may be told to lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fedchain.core.content import Content
+from fedchain.core.fixedpoint import encode_update
+from fedchain.core.follower import Follower
+from fedchain.core.manifest import Discrepancy, Manifest, genesis_manifest, manifest_of
+from fedchain.core.modelfile import layout_of, read_model, write_model, write_update
+from fedchain.core.plan import Plan
+from fedchain.core.policy import Policy
+from fedchain.core.recompute import inspect_record, recompute
+from fedchain.core.records import Address, MemberSet, ModelPublished, PolicySet, Role, Seq, UpdateSubmitted, Version
+from fedchain.core.replay import replay
+from fedchain.ledger.memory import MemoryChain
+from fedchain.store.alone import LoneStore
+from fedchain.store.hashing import HashingWriter
+from fedchain.store.memory import MemoryBlobs
+
+GOVERNOR, AGGREGATOR = Address("0x" + "aa" * 20), Address("0x" + "bb" * 20)
+START = {"w": np.array([0, 1, 2], np.float32), "n": np.array(0)}
+
+
+class BareFederation:
+    """Sites that add to every parameter; who calls decides what is published."""
+
+    def __init__(self, policy: Policy, sites: list[Address]) -> None:
+        self.blobs = MemoryBlobs()
+        self.sites = sites
+        self.store = LoneStore(self.blobs)
+        self.time = 1000
+        self.chain = MemoryChain(GOVERNOR, lambda: self.time)
+        self.layout = layout_of(START)
+        self.chain.append(GOVERNOR, PolicySet(self.put(policy.canonical())))
+        self.chain.append(GOVERNOR, MemberSet(AGGREGATOR, Role.AGGREGATOR))
+        for site in sites:
+            self.chain.append(GOVERNOR, MemberSet(site, Role.TRAINER))
+        model = write_model(self.layout, START, self.blobs.create())
+        self.publish(Seq(0), model, genesis_manifest(self.chain.federation, model))
+        self.aggregator = self.follower()
+
+    def put(self, data: bytes) -> Content:
+        writer = self.blobs.create()
+        writer.write(data)
+        return writer.commit()
+
+    def lose(self, content: Content) -> None:
+        del self.blobs._held[content]
+
+    def follower(self, *, doubting: bool = False) -> Follower:
+        async def doubt(follower: Follower, version: Any, manifest: Manifest) -> list[Discrepancy]:
+            layout = await follower.layout()
+            return await replay(
+                version, manifest, follower.history, layout=layout, store=self.store, scratch=HashingWriter
+            )
+
+        return Follower(self.chain.ledger(), self.store, doubt if doubting else None)
+
+    def submit(self, site: int, add: float, base: int = 0) -> tuple[Seq, Content]:
+        model = self.model(base)
+        old = read_model(self.layout, self.blobs.open(model))
+        new = {"w": old["w"] + np.float32(add), "n": old["n"] + 1}
+        header = self.layout.update_header(self.sites[site - 1], model)
+        content = write_update(header, encode_update(self.layout, new, old), self.blobs.create())
+        update = UpdateSubmitted(Version(base), 1, content)
+        return self.chain.append(self.sites[site - 1], update).seq, content
+
+    def submit_raw(self, site: int, content: Content) -> Seq:
+        return self.chain.append(self.sites[site - 1], UpdateSubmitted(Version(0), 1, content)).seq
+
+    def model(self, version: int) -> Content:
+        claims = [record.payload for record in self.chain.records if isinstance(record.payload, ModelPublished)]
+        return claims[version].model
+
+    async def plan(self) -> Plan:
+        await self.aggregator.advance()
+        history = self.aggregator.history
+        inspections: dict[Seq, Any] = {}
+        while (outlook := history.outlook(inspections)).wanted:
+            record = outlook.wanted[0]
+            norm = outlook.policy.admission.max_norm is not None
+            inspections[record.seq] = await inspect_record(record, history, self.layout, self.store, norm=norm)
+        assert outlook.plan is not None
+        return outlook.plan
+
+    async def make(self, plan: Plan) -> tuple[Content, Manifest]:
+        result = await recompute(plan, self.layout, self.store, self.blobs.create())
+        return result, manifest_of(self.chain.federation, plan, result)
+
+    def publish(self, through: Seq, model: Content, manifest: Manifest) -> None:
+        versions = sum(isinstance(record.payload, ModelPublished) for record in self.chain.records)
+        claim = ModelPublished(Version(versions), through, model, self.put(manifest.canonical()))
+        self.chain.append(AGGREGATOR, claim)
+
+    async def publish_honestly(self) -> None:
+        plan = await self.plan()
+        self.publish(plan.through, *await self.make(plan))
+
+    async def faults(self) -> list[tuple[str, str, str]]:
+        """What a doubter finds who follows from the beginning."""
+        follower = self.follower(doubting=True)
+        await follower.advance()
+        return [(one.where, one.stated, one.expected) for fault in follower.faults for one in fault.discrepancies]
