@@ -40,7 +40,7 @@ def node_init(
 
     Example: fedchain node init --task wdbc:BreastCancer --out hospital-1/node.toml --peer http://127.0.0.1:8700
     """
-    values = {**_common(out, federation, port, peer), "task": task, "site": {"data": "patients.csv"}}
+    values = {**_common(out, federation, port, peer), "task": task, "training": {}, "site": {"data": "patients.csv"}}
     write_config(out, NodeTable, values)
     show({"file": str(out)}, json=json)
 
@@ -87,7 +87,7 @@ def write_config(path: Path, kind: type[DaemonTable], values: dict[str, Any]) ->
     """Write a configuration file; raises ConfigError when it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("x") as file:
+        with path.open("x", encoding="utf-8") as file:
             file.write(render(kind, values))
     except FileExistsError:
         raise ConfigError(f"{path} exists: it is not written over; choose another file with --out") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from fedchain.daemon.settings import Table, load_settings, render
+from fedchain.daemon.settings import Endpoint, Table, load_settings, render
 
 ADDRESS = r"^0x[0-9a-fA-F]{40}$"
 
@@ -14,7 +14,7 @@ ADDRESS = r"^0x[0-9a-fA-F]{40}$"
 class FederationFile(Table):
     """Where a federation's ledger is."""
 
-    rpc: str = Field(pattern=r"^https?://", description="URL of an Ethereum JSON-RPC endpoint; your own where you can")
+    rpc: Endpoint = Field(description="URL of an Ethereum JSON-RPC endpoint; your own where you can")
     chain_id: int = Field(ge=1, description="the chain's id (EIP-155)")
     contract: str = Field(pattern=ADDRESS, description="address of the FederationLedger contract")
     block: int = Field(ge=0, description="block in which the contract was deployed: reading starts there")
@@ -28,4 +28,4 @@ def load_federation(path: Path) -> FederationFile:
 def save_federation(path: Path, federation: FederationFile) -> None:
     """Write a federation file, with a comment on every line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(FederationFile, federation.model_dump()))
+    path.write_text(render(FederationFile, federation.model_dump()), encoding="utf-8")

@@ -20,6 +20,7 @@ from fedchain.core.document import Count, Document, explain
 from fedchain.core.errors import FormatError
 from fedchain.core.records import Address, Federation, address
 from fedchain.crypto.keys import sign_text, text_signer
+from fedchain.daemon.settings import Gateway
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ _MAX_BODY: Final = 1 << 20
 class Announcement(Document):
     """Where a member's gateway is, signed by the member (EIP-191)."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$", max_length=500)]
+    url: Annotated[Gateway, Field(max_length=500)]
     member: str
     time: Count
     """Seconds since 1970; of two announcements of a member, the later one counts."""

@@ -52,7 +52,7 @@ class LedgerTable(Table):
     """Where the ledger is."""
 
     federation: File = Field(description="file that `fedchain deploy` wrote: which contract, on which chain")
-    rpc: Endpoint | None = Field(None, description="your own Ethereum JSON-RPC endpoint, instead of the one in that file")
+    rpc: Endpoint | None = Field(None, description="your own Ethereum JSON-RPC endpoint, instead of that file's")
     confirmations: Annotated[int, Field(ge=0)] | Literal["finalized"] | None = Field(
         None, description='blocks that must follow a record, or "finalized"; without it, 0 on a devnet, else finalized'
     )
@@ -174,8 +174,8 @@ def _free_lines(values: dict[str, Any]) -> list[str]:
 
 
 def _toml(value: Any) -> str:
-    """Spell a value: JSON's strings, numbers, booleans and arrays are TOML's."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, default=str, ensure_ascii=False)
+    """Spell a value: JSON's strings, numbers, booleans and arrays are TOML's, but for DEL, which TOML escapes."""
+    return json.dumps(value, default=str, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _table_of(annotation: Any) -> type[Table] | None:
@@ -217,11 +217,12 @@ def _explain(kind: type[Table], error: ValidationError) -> str:
 def _place(kind: type[Table], location: tuple[int | str, ...]) -> tuple[type[Table], str]:
     """Find the table that an error is in, and the key; pydantic adds the alternatives of unions, which are no keys."""
     table, key = kind, ""
+    inner: type[Table] | None = kind
     for part in location:
-        key += f".{part}" if key else str(part)
-        field = table.model_fields.get(str(part))
-        inner = _table_of(field.annotation) if field else None
-        if inner is None:
-            break
-        table = inner
+        if isinstance(part, int):
+            key += f"[{part}]"
+        elif inner is not None:
+            table, key = inner, f"{key}.{part}" if key else part
+            field = table.model_fields.get(part)
+            inner = _table_of(field.annotation) if field else None
     return table, key

@@ -80,9 +80,11 @@ def read_token(table: WebTable) -> str | None:
     if table.token_file is None:
         return None
     try:
-        token = table.token_file.read_text().strip()
+        token = table.token_file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigError(f"web.token_file = {table.token_file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"web.token_file = {table.token_file}: not text in UTF-8: {error}") from error
     if not token:
         raise ConfigError(f"web.token_file = {table.token_file}: the file is empty; put a long random word into it")
     return token
