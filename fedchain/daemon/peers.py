@@ -76,9 +76,11 @@ class Peers:
         return Announcements(known=(self._own, *self._heard.values()))
 
     def hear(self, told: Announcements, is_member: Callable[[Address], bool]) -> None:
-        """Take in announcements of members that are newer than what is known; ignore all others."""
-        for announcement in told.known:
-            member = Address(announcement.member)
+        """Take in announcements of members that are newer than what is known; ignore all others.
+
+        Of several of one member the last is looked at: nobody can make a daemon check signatures for long.
+        """
+        for member, announcement in {Address(one.member): one for one in told.known}.items():
             if member == self._own.member or not is_member(member):
                 continue
             before = self._heard.get(member)
@@ -105,12 +107,23 @@ class Peers:
     async def keep_announcing(self, session: ClientSession, is_member: Callable[[Address], bool]) -> None:
         """Tell all peers where this daemon is, now and again; a peer that does not answer is asked next time."""
         while True:
-            await asyncio.gather(*(self._tell(session, url, is_member) for url in self.urls))
+            await self.tell(session, is_member)
             await asyncio.sleep(EVERY_S)
 
-    async def _tell(self, session: ClientSession, url: str, is_member: Callable[[Address], bool]) -> None:
+    async def tell(self, session: ClientSession, is_member: Callable[[Address], bool]) -> None:
+        """Tell all peers once what this daemon knows, and hear what they answer."""
+        await asyncio.gather(*(self._tell_one(session, url, is_member) for url in self.urls))
+
+    async def _tell_one(self, session: ClientSession, url: str, is_member: Callable[[Address], bool]) -> None:
         try:
-            async with session.post(url + PATH, data=self.known.canonical(), timeout=_TIMEOUT) as answer:
+            async with session.post(
+                url + PATH,
+                data=self.known.canonical(),
+                headers={"Accept-Encoding": "identity"},
+                timeout=_TIMEOUT,
+                allow_redirects=False,  # a peer does not make us call others
+                auto_decompress=False,  # nor unpack more than it sends
+            ) as answer:
                 answer.raise_for_status()
                 if (answer.content_length or _MAX_BODY) < _MAX_BODY:
                     self.hear(_parse(await answer.read()), is_member)
