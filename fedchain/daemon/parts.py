@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, TCPConnector
 from eth_account.signers.local import LocalAccount
 
 from fedchain.core.ports import Ledger, Store
@@ -18,7 +18,7 @@ from fedchain.daemon.federation import load_federation
 from fedchain.daemon.peers import Peers, announce
 from fedchain.daemon.service import Service
 from fedchain.daemon.settings import DaemonTable
-from fedchain.daemon.web import application, read_token, serve
+from fedchain.daemon.web import application, calling, read_token, serve
 from fedchain.ledger.ethereum import EthereumLedger
 from fedchain.ledger.signer import Patience
 from fedchain.store.files import FileBlobs
@@ -33,7 +33,8 @@ async def run_daemon(table: DaemonTable, make: Callable[[Address, Ledger, Store]
     account = await asyncio.to_thread(load_key, table.key.file, table.key.password())
     member = address(account.address)
     blobs = FileBlobs(table.folder / "blobs")
-    async with await _ledger(table, account) as ledger, ClientSession() as session:
+    connector = TCPConnector(ssl=calling(table.web.tls))
+    async with ClientSession(connector=connector) as session, await _ledger(table, account) as ledger:
         own = announce(account, ledger.federation, table.web.public_url, int(time.time()))
         peers = Peers(own, table.peers, ledger.federation)
         store = PeerStore(blobs, peers.urls, session)

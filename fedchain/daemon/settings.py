@@ -76,7 +76,9 @@ class TlsTable(Table):
 
     certificate: File = Field(description="PEM file with the server's certificate chain")
     key: File = Field(description="PEM file with its private key")
-    client_ca: File | None = Field(None, description="PEM file: only clients with a certificate of this CA are served")
+    client_ca: File | None = Field(
+        None, description="PEM file: only clients with a certificate of this CA are served; as peers they are trusted"
+    )
 
 
 class WebTable(Table):

@@ -51,6 +51,7 @@ def application(service: Service, token: str | None, routes: Iterable[web.Abstra
 
 async def serve(app: web.Application, table: WebTable) -> None:
     """Run the daemon until SIGTERM or SIGINT, or until its work fails; raises what the work raised."""
+    tls = _tls(table.tls)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,7 +59,7 @@ async def serve(app: web.Application, table: WebTable) -> None:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_S)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, table.host, table.port, ssl_context=_tls(table.tls))
+        site = web.TCPSite(runner, table.host, table.port, ssl_context=tls)
         try:
             await site.start()
         except OSError as error:
@@ -73,6 +74,15 @@ async def serve(app: web.Application, table: WebTable) -> None:
         log.info("stopping")
     finally:
         await runner.cleanup()
+
+
+def calling(table: TlsTable | None) -> ssl.SSLContext:
+    """Build the TLS with which a daemon calls others: it shows its own certificate; raises ConfigError.
+
+    Servers are trusted whom the system's CAs vouch for, or `client_ca`: a federation may have a CA of its own.
+    """
+    context = ssl.create_default_context()
+    return context if table is None else _loaded(context, table)
 
 
 def read_token(table: WebTable) -> str | None:
@@ -118,8 +128,8 @@ async def _status(request: web.Request) -> web.Response:
 
 async def _control(request: web.Request) -> web.Response:
     token = request.app.get(TOKEN)
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if token is None or not hmac.compare_digest(token.encode(), given.encode()):
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode(errors="surrogateescape")
+    if token is None or not hmac.compare_digest(token.encode(), given):
         raise web.HTTPUnauthorized(text="control needs the token of web.token_file: Authorization: Bearer …\n")
     try:
         request.app[SERVICE].control(request.match_info["action"])
@@ -131,12 +141,18 @@ async def _control(request: web.Request) -> web.Response:
 def _tls(table: TlsTable | None) -> ssl.SSLContext | None:
     if table is None:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context = _loaded(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), table)
+    if table.client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _loaded(context: ssl.SSLContext, table: TlsTable) -> ssl.SSLContext:
+    """Load the daemon's own certificate and the CA that it trusts; raises ConfigError."""
     try:
-        context.load_cert_chain(table.certificate, table.key)
+        context.load_cert_chain(table.certificate, table.key, password="")  # an encrypted key asks no terminal
         if table.client_ca is not None:
             context.load_verify_locations(table.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"web.tls: {table.certificate}, {table.key}, {table.client_ca}: {error}") from error
     return context
