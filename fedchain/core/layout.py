@@ -42,7 +42,7 @@ class Rule(StrEnum):
     MERGED = "merged"
     """Float32, summed in fixed point."""
     FRESHEST = "freshest"
-    """Taken as it is from the admitted update with the newest base (the later one of equals): counters."""
+    """Whole numbers, taken as they are from the admitted update with the newest base (the later one of equals)."""
     KEPT = "kept"
     """As genesis has it: tables and masks."""
 
@@ -188,12 +188,17 @@ def read_layout(model: Buffer) -> Layout:
 
 
 def _check(slot: Slot) -> None:
+    if slot.rule is Rule.FRESHEST and "F" in slot.tensor.dtype:
+        raise FormatError(
+            f"tensor {slot.tensor.name} is {slot.tensor.dtype}: only whole numbers can be taken as they are; "
+            "cast it to float32 in the task, so that it is merged, or give it the rule kept"
+        )
     if slot.rule is not Rule.MERGED:
         return
     if slot.tensor.dtype != "F32":
         raise FormatError(
             f"tensor {slot.tensor.name} is {slot.tensor.dtype}: only F32 can be merged; "
-            "cast it to float32 in the task, or give it the rule freshest or kept"
+            "cast it to float32 in the task, or give it the rule kept"
         )
     if not 1 <= slot.bits <= MAX_BITS:
         raise FormatError(f"tensor {slot.tensor.name} has {slot.bits} fraction bits: 1 to {MAX_BITS} are allowed")

@@ -47,7 +47,7 @@ class Policy(Document):
     normalise: Literal["weights", "count"]
     """Divide the sum by the weights' sum (a mean), or by the number of updates (stale ones then count less)."""
     combiner: Literal["mean", "mixing"]
-    rate: Rate
+    rate: Annotated[float, Field(gt=0, le=1000)]
     """Server learning rate η of the mean; mixing rate α of mixing."""
     admission: AdmissionRules
     sealing: Literal["none"] = "none"

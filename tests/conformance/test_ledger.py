@@ -1,4 +1,7 @@
-"""What every adapter of core/ports.py `Ledger` does alike: one suite, run on each."""
+"""What every adapter of core/ports.py `Ledger` does alike: one suite, run on each.
+
+Longer than 300 lines because it is the port's whole promise, and is read as one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who may lie, and what the audit says: every lie is told behind the real ports, everything else is honest."""
+"""Who may lie, and what the audit says: every lie is told behind the real ports, everything else is honest.
+
+Longer than 300 lines because it is the design's table of liars, line by line.
+"""
 
 from __future__ import annotations
 

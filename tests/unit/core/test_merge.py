@@ -106,13 +106,13 @@ def test_freshest_and_kept_tensors_come_through(bench: Make) -> None:
     model = {
         "w": f32(1, 2),
         "count": np.array(5),
-        "scale": np.array([1.5, 2.5]),
+        "seen": np.array([1, 2], np.uint8),
         "mask": np.array([True, False]),
     }
     table = bench(model, {"mask": Rule.KEPT})
     updates = [
-        table.update([i32(0, 0), np.array(6), np.array([7.5, 8.5])], site=1),
-        table.update([i32(0, 0), np.array(9), np.array([0.5, 0.25])], site=2),
+        table.update([i32(0, 0), np.array(6), np.array([7, 8], np.uint8)], site=1),
+        table.update([i32(0, 0), np.array(9), np.array([0, 255], np.uint8)], site=2),
     ]
     weights = Weights((1, 1), 2)
     data = table.merge("mean", weights, 1.0, Sources(table.model(model), updates, updates[1]), chunk=5)
@@ -120,7 +120,7 @@ def test_freshest_and_kept_tensors_come_through(bench: Make) -> None:
     writer.write(data)
     merged = read_model(table.layout, table.blobs.open(writer.commit()))
     assert merged["count"] == 9
-    assert merged["scale"].tolist() == [0.5, 0.25]
+    assert merged["seen"].tolist() == [0, 255]
     assert merged["mask"].tolist() == [True, False]
     assert merged["w"].tolist() == [1, 2]
 

@@ -1,4 +1,7 @@
-"""Fetching from peers that are honest, absent, slow, broken or lying: all of them real servers on loopback."""
+"""Fetching from peers that are honest, absent, slow, broken or lying: all of them real servers on loopback.
+
+Longer than 300 lines because every kind of peer is a server of a few lines beside what it provokes.
+"""
 
 from __future__ import annotations
 
