@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from fedchain.core.content import Content, Digest
+from fedchain.core.errors import ConfigError
 from fedchain.core.records import Seq, UpdateSubmitted, Version
 
 
@@ -64,12 +65,19 @@ class Journal:
     """A site's updates in one SQLite file; each call is durable when it returns."""
 
     def __init__(self, path: Path, after: Callable[[Step], None] = _ignore) -> None:
-        """Open or create the file; `after` hears of every step once it is durable."""
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute(_SCHEMA)
+        """Open or create the file; `after` hears of every step once it is durable. Raises ConfigError."""
         self._after = after
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None)
+        except sqlite3.Error as error:
+            raise ConfigError(f"{path}: {error}; look at the folder and its permissions") from error
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute(_SCHEMA)
+        except sqlite3.Error as error:
+            self._db.close()
+            raise ConfigError(f"{path}: {error}; move the file away: the node then begins a new journal") from error
 
     def begin(self, base: Version) -> Entry:
         """Begin a training on a base, or take up the one that was cut off."""
