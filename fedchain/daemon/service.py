@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from fedchain.core.errors import ConfigError
+from fedchain.core.errors import ConfigError, FedchainError
 from fedchain.core.follower import Follower
 from fedchain.core.records import Address, Seq
 
@@ -41,12 +41,19 @@ class Service(ABC):
 
     def obstacle(self) -> str | None:
         """Say why the service cannot do its work just now; None when it can."""
+        return self._trouble or self.hindrance()
+
+    def hindrance(self) -> str | None:
+        """Say what keeps the service from its work though everybody answers."""
+        history = self.follower.history
         if self.follower.faults:
             return f"the ledger holds a version that does not follow from it: {self.follower.faults[0]}"
-        if self._trouble:
-            return self._trouble
-        if not self.follower.history.settled:
+        if not history.settled:
             return "genesis is not published yet: the aggregator's key does that with `fedchain genesis`"
+        try:
+            history.policy(Seq(history.length))
+        except FedchainError as error:  # none is set yet
+            return str(error)
         return "paused" if self._paused else None
 
     def control(self, action: str) -> None:

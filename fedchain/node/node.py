@@ -15,7 +15,15 @@ from prometheus_client import Counter, Gauge
 
 from fedchain.core.content import Content
 from fedchain.core.document import Document
-from fedchain.core.errors import ContentError, LedgerError, LedgerRefused, Reorganised
+from fedchain.core.errors import (
+    ContentError,
+    Corrupt,
+    FormatError,
+    LedgerError,
+    LedgerRefused,
+    LedgerUnreachable,
+    Reorganised,
+)
 from fedchain.core.fixedpoint import encode_update
 from fedchain.core.follower import Follower
 from fedchain.core.history import Published
@@ -74,6 +82,7 @@ class Node(Service):
         self._verified: Version | None = None
         self._arrays: dict[str, Any] = {}
         self._metrics: dict[str, float] = {}
+        self._unsent: str | None = None
         self._stored = asyncio.Event()
         self._said: set[asyncio.Task[None]] = set()
         self._version_gauge = Gauge("fedchain_version", "Newest verified version", registry=self.registry)
@@ -103,8 +112,12 @@ class Node(Service):
         }
 
     def obstacle(self) -> str | None:
-        """Say why the node cannot train just now."""
-        if common := super().obstacle():
+        """Say why the node cannot train, or not submit, just now."""
+        return super().obstacle() or self._unsent
+
+    def hindrance(self) -> str | None:
+        """Say what keeps the node from training though everybody answers."""
+        if common := super().hindrance():
             return common
         history = self.follower.history
         if Role.TRAINER not in history.members.roles(self._member, Seq(history.length)):
@@ -114,10 +127,11 @@ class Node(Service):
     async def _train_forever(self) -> None:
         while True:
             try:
-                await self._follow()
-                self._trouble = None
-                if self.obstacle() is None and self._may_train():
+                await self._keep_up()
+                if self._verified is not None and self.hindrance() is None and self._has_room():
                     await self._train()
+                elif self._trouble:
+                    await asyncio.sleep(RETRY_S)
                 else:
                     self._doing = "waiting"
                     await self._ledger.wait(Seq(self.follower.history.length), IDLE_S)
@@ -129,6 +143,15 @@ class Node(Service):
                 log.warning("%s; trying again in %g s", error, RETRY_S)
                 await asyncio.sleep(RETRY_S)
 
+    async def _keep_up(self) -> None:
+        """Follow the ledger; while it does not answer, training goes on with what is known."""
+        try:
+            await self._follow()
+            self._trouble = None
+        except LedgerUnreachable as error:
+            self._trouble = str(error)
+            log.warning("%s; version %s is the newest that is known", error, self._verified)
+
     async def _follow(self) -> None:
         """Catch up with the ledger; fetch, check and evaluate the newest version."""
         await self.follower.advance()
@@ -136,8 +159,11 @@ class Node(Service):
         if latest is None or latest.version == self._verified or self.follower.faults:
             return
         self._doing = f"fetching version {latest.version}"
-        layout, model = await self.follower.layout(), await self._store.fetch(latest.claim.model)
-        self._arrays = await asyncio.to_thread(read_model, layout, model)
+        try:
+            layout, model = await self.follower.layout(), await self._store.fetch(latest.claim.model)
+            self._arrays = await asyncio.to_thread(read_model, layout, model)
+        except FormatError as error:
+            raise Corrupt(f"version {latest.version} by {latest.record.actor} is no model: {error}") from error
         self._verified = latest.version
         self._version_gauge.set(latest.version)
         if self._table.evaluate:
@@ -147,17 +173,27 @@ class Node(Service):
             if self._table.report:
                 self._say(self._report(latest))
 
-    def _may_train(self) -> bool:
-        """Tell whether one more update of this site still fits the open buffer."""
+    def _has_room(self) -> bool:
+        """Tell whether one more update of this site fits the open buffer; one that is too stale takes no room.
+
+        Counted are the journal's updates: two equal ones are one record. The ledger's are added where a journal was
+        lost.
+        """
         history = self.follower.history
-        in_buffer = sum(
-            record.actor == self._member for record in history.tail if isinstance(record.payload, UpdateSubmitted)
-        )
-        on_the_way = len(self._journal.waiting()) + len(self._journal.included_since(history.length))
         latest = history.latest
         assert latest is not None
-        _, _, policy = history.policy(latest.record.seq)
-        return in_buffer + on_the_way < policy.buffer.per_site
+        _, _, policy = history.policy(latest.consumed)
+        entries = [*self._journal.waiting(), *self._journal.included_since(latest.consumed + 1)]
+        journalled = {entry.seq for entry in entries}
+        bases = [entry.base for entry in entries] + [
+            record.payload.base
+            for record in history.tail
+            if isinstance(record.payload, UpdateSubmitted)
+            and record.actor == self._member
+            and record.seq not in journalled
+        ]
+        oldest = latest.version - policy.admission.max_staleness
+        return sum(base >= oldest for base in bases) < policy.buffer.per_site
 
     async def _train(self) -> None:
         """Train on the newest version and store the update."""
@@ -186,9 +222,15 @@ class Node(Service):
         """Bring every stored update to the ledger, oldest first."""
         while True:
             self._stored.clear()
-            for entry in self._journal.waiting():
-                await self._submit(entry)
-            await self._stored.wait()
+            try:
+                for entry in self._journal.waiting():
+                    await self._submit(entry)
+                self._unsent = None
+                await self._stored.wait()
+            except LedgerError as error:
+                self._unsent = f"an update is not on the ledger yet: {error}"
+                log.warning("%s; trying again in %g s", self._unsent, RETRY_S)
+                await asyncio.sleep(RETRY_S)
 
     async def _submit(self, entry: Entry) -> None:
         try:
@@ -196,9 +238,9 @@ class Node(Service):
         except LedgerRefused as error:
             log.error("update %d is refused: %s", entry.number, error)
             self._journal.refused(entry, str(error))
-            return
-        self._journal.included(entry, record.seq)
-        log.info("update to version %d is record %d", entry.base, record.seq)
+        else:
+            self._journal.included(entry, record.seq)
+            log.info("update to version %d is record %d", entry.base, record.seq)
 
     async def _report(self, version: Published) -> None:
         """Put an evaluation on the ledger."""

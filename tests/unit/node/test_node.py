@@ -1,0 +1,370 @@
+"""A node at work in a simulated federation: the ports in memory, real rules, real training."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import torch
+from simulation.federation import GOVERNOR, Simulation
+from unit.node.site import Site, Small, running, until
+
+from fedchain.core.content import Content
+from fedchain.core.errors import ConfigError, FormatError, LedgerError, LedgerUnreachable, TaskError
+from fedchain.core.policy import Policy, fedavg, fedbuff
+from fedchain.core.records import MemberSet, Role, UpdateSubmitted, Version
+from fedchain.node import node as node_module
+from fedchain.node.journal import Journal
+from fedchain.training.task import Fit, Run
+
+DOWN = LedgerUnreachable("http://127.0.0.1:8545 does not answer: is it running?")
+POOR = LedgerError("0x12 cannot append: insufficient funds")
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look around more often than a daemon that runs for years."""
+    monkeypatch.setattr(node_module, "RETRY_S", 0.02)
+    monkeypatch.setattr(node_module, "IDLE_S", 0.02)
+
+
+def roomy(updates: int = 3) -> Policy:
+    """Take so many updates of each site into a buffer that does not close."""
+    return fedbuff(size=100, per_site=updates)
+
+
+@pytest.fixture
+async def simulation() -> Simulation:
+    made = Simulation(policy=roomy())
+    await made.found()
+    return made
+
+
+@pytest.fixture
+def site(tmp_path: Path, simulation: Simulation) -> Site:
+    return Site(tmp_path, simulation)
+
+
+async def test_it_trains_while_there_is_room_in_the_buffer(site: Site) -> None:
+    node = site.node()
+    async with running(node) as work:
+        await until(work, lambda: len(site.submitted) == 3 and node.status()["doing"] == "waiting")
+        status = node.status()
+    assert len(site.submitted) == 3
+    assert (status["version"], status["updates"], status["obstacle"]) == (0, {"included": 3}, None)
+    assert status["metrics"] == {"bias": 0.0}
+    assert node.registry.get_sample_value("fedchain_trainings_total") == 3
+    assert node.registry.get_sample_value("fedchain_version") == 0
+
+
+async def test_it_goes_on_with_the_next_version(tmp_path: Path) -> None:
+    simulation = Simulation(policy=fedbuff(size=2, per_site=2))
+    await simulation.found()
+    site = Site(tmp_path, simulation)
+    node = site.node()
+    simulation.submit(1)
+    simulation.submit(1)
+    await simulation.publish()
+    async with running(node) as work:
+        await until(work, lambda: len(site.submitted) == 2)
+        await simulation.publish()
+        await until(work, lambda: len(site.submitted) == 4)
+    assert [record.payload.base for record in site.submitted if isinstance(record.payload, UpdateSubmitted)] == [
+        Version(1),
+        Version(1),
+        Version(2),
+        Version(2),
+    ]
+
+
+async def test_it_pauses_and_resumes(site: Site) -> None:
+    node = site.node()
+    node.control("pause")
+    async with running(node) as work:
+        await until(work, lambda: node.status()["version"] == 0 and node.status()["doing"] == "waiting")
+        assert node.obstacle() == "paused"
+        assert (site.submitted, node.status()["updates"]) == ([], {})
+        node.control("resume")
+        await until(work, lambda: len(site.submitted) == 3)
+        assert node.obstacle() is None
+    with pytest.raises(ConfigError, match="control has pause and resume, not stop"):
+        node.control("stop")
+
+
+async def test_it_says_what_stands_in_its_way(tmp_path: Path) -> None:
+    simulation = Simulation(policy=roomy())
+    site = Site(tmp_path, simulation)
+    node = site.node()
+    async with running(node) as work:
+        await until(work, lambda: node.status()["records"] == 1)
+        assert node.obstacle() == "genesis is not published yet: the aggregator's key does that with `fedchain genesis`"
+        simulation.admit_members()
+        simulation.publish_genesis()
+        simulation.act(GOVERNOR, MemberSet(site.member, Role.AUDITOR))
+        await until(work, lambda: node.status()["records"] == len(simulation.chain.records))
+        assert node.obstacle() == "no valid policy is set: the governor sets one with `fedchain policy set`"
+        simulation.set_policy(roomy(1))
+        await until(work, lambda: node.status()["records"] == len(simulation.chain.records))
+        assert node.obstacle() == (f"{site.member} is no trainer: the governor makes it one with `fedchain member set`")
+        assert site.submitted == []
+        simulation.act(GOVERNOR, MemberSet(site.member, Role.TRAINER))
+        await until(work, lambda: len(site.submitted) == 1)
+        assert node.obstacle() is None
+
+
+async def test_training_goes_on_while_the_ledger_is_down(site: Site) -> None:
+    site.ledger.cut_after = (1, DOWN)
+    node = site.node()
+    async with running(node) as work:
+        await until(work, lambda: node.status()["updates"] == {"included": 1, "stored": 2})
+        await until(work, lambda: node.obstacle() == str(DOWN))
+        assert len(site.submitted) == 1
+        site.ledger.mend()
+        await until(work, lambda: node.status()["updates"] == {"included": 3})
+        await until(work, lambda: node.obstacle() is None)
+    contents = [record.payload.content for record in site.submitted if isinstance(record.payload, UpdateSubmitted)]
+    assert len(contents) == 3
+
+
+async def test_a_ledger_that_is_down_from_the_start(site: Site) -> None:
+    site.ledger.reading = site.ledger.appending = DOWN
+    node = site.node()
+    async with running(node) as work:
+        await until(work, lambda: node.obstacle() == str(DOWN))
+        site.ledger.mend()
+        await until(work, lambda: len(site.submitted) == 3)
+
+
+async def test_a_key_that_cannot_pay_is_an_obstacle_until_it_can(site: Site) -> None:
+    site.ledger.appending = POOR
+    node = site.node()
+    async with running(node) as work:
+        await until(work, lambda: node.status()["updates"] == {"stored": 3})
+        await until(work, lambda: node.obstacle() == f"an update is not on the ledger yet: {POOR}")
+        site.ledger.mend()
+        await until(work, lambda: node.status()["updates"] == {"included": 3})
+        await until(work, lambda: node.obstacle() is None)
+
+
+async def test_an_update_that_the_ledger_refuses_is_not_submitted_again(site: Site) -> None:
+    prepare(site, site.simulation.train(0, 0))
+    site.simulation.act(GOVERNOR, MemberSet(site.member, Role.NONE))
+    node = site.node()
+    async with running(node) as work:
+        await until(work, lambda: node.status()["updates"] == {"refused": 1})
+        site.simulation.act(GOVERNOR, MemberSet(site.member, Role.TRAINER))
+        await until(work, lambda: node.status()["updates"] == {"refused": 1, "included": 3})
+
+
+def prepare(site: Site, content: Content) -> None:
+    """Leave the journal as a node that was killed after it stored an update."""
+    journal = Journal(site.journal)
+    journal.stored(journal.begin(Version(0)), 100, content)
+    journal.close()
+
+
+async def test_what_was_stored_before_a_kill_is_submitted_after_it(site: Site) -> None:
+    content = site.simulation.train(0, 0)
+    prepare(site, content)
+    node = site.node()
+    async with running(node) as work:
+        await until(work, lambda: len(site.submitted) == 3)
+    first = site.submitted[0].payload
+    assert first == UpdateSubmitted(Version(0), 100, content)
+
+
+async def test_what_was_included_before_a_kill_is_not_submitted_twice(site: Site) -> None:
+    content = site.simulation.train(0, 0)
+    prepare(site, content)
+    await site.ledger.append(UpdateSubmitted(Version(0), 100, content), f"update:{content.cid}")
+    node = site.node()
+    async with running(node) as work:
+        await until(work, lambda: node.status()["updates"] == {"included": 3})
+    assert len(site.submitted) == 3
+
+
+class Stubborn(Small):
+    """A task that makes of one version one update, whatever the seed."""
+
+    def __init__(self) -> None:
+        self.trainings = 0
+
+    def train(self, model: torch.nn.Module, run: Run) -> Fit:
+        self.trainings += 1
+        with torch.no_grad():
+            model.get_parameter("bias").add_(1)
+        return Fit(1)
+
+
+async def test_training_that_makes_the_same_again_and_again_ends(site: Site) -> None:
+    task = Stubborn()
+    node = site.node(task)
+    async with running(node) as work:
+        await until(work, lambda: node.status()["updates"] == {"included": 3})
+        for _ in range(3):
+            await until(work, lambda: node.status()["doing"] == "waiting")
+    assert (task.trainings, len(site.submitted)) == (3, 1)
+
+
+async def test_a_lost_journal_makes_no_more_room(site: Site) -> None:
+    site.simulation.submit(0)
+    site.simulation.submit(0)
+    node = site.node()
+    async with running(node) as work:
+        await until(work, lambda: len(site.submitted) == 3)
+        await until(work, lambda: node.status()["doing"] == "waiting")
+    assert node.registry.get_sample_value("fedchain_trainings_total") == 1
+
+
+class Slow(Small):
+    """A task that trains until it is told to stop, and remembers its seeds."""
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def train(self, model: torch.nn.Module, run: Run) -> Fit:
+        self.seeds.append(run.seed)
+        run.stop.wait(60)
+        return Fit(1)
+
+
+class Remembering(Small):
+    """A task that remembers its seeds."""
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def train(self, model: torch.nn.Module, run: Run) -> Fit:
+        self.seeds.append(run.seed)
+        return super().train(model, run)
+
+
+async def test_a_training_that_was_cut_off_is_done_again_with_its_number_and_seed(site: Site) -> None:
+    slow, quick = Slow(), Remembering()
+    for _ in range(2):
+        node = site.node(slow, training={"seed": 7})
+        async with running(node) as work:
+            seen = len(slow.seeds)
+            await until(work, lambda seen=seen: len(slow.seeds) > seen)  # type: ignore[misc]
+            assert node.status()["updates"] == {"training": 1}
+            assert node.status()["doing"] == "training on version 0"
+    node = site.node(quick, training={"seed": 7})
+    async with running(node) as work:
+        await until(work, lambda: len(site.submitted) == 3)
+    assert slow.seeds == [(7 << 32) + 1] * 2
+    assert quick.seeds == [(7 << 32) + number for number in (1, 2, 3)]
+
+
+class Broken(Small):
+    """A task that fails, or breaks its promise."""
+
+    def __init__(self, **ways: object) -> None:
+        self.ways = ways
+
+    def train(self, model: torch.nn.Module, run: Run) -> Fit:
+        if "train" in self.ways:
+            raise ValueError(self.ways["train"])
+        if "change" in self.ways:
+            with torch.no_grad():
+                model.get_parameter("weight").fill_(self.ways["change"])  # type: ignore[arg-type]
+        return Fit(1)
+
+    def evaluate(self, model: torch.nn.Module, run: Run) -> dict[str, float]:
+        if "evaluate" in self.ways:
+            raise KeyError(self.ways["evaluate"])
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "message"),
+    [
+        (Broken(train="no such column"), TaskError, "Broken.train failed: ValueError: no such column"),
+        (Broken(evaluate="label"), TaskError, "Broken.evaluate failed: KeyError: 'label'"),
+        (Broken(change=float("nan")), TaskError, "12 of 12 values of tensor weight not finite"),
+        (Broken(change=1e6), FormatError, "tensor weight: "),
+    ],
+    ids=["train", "evaluate", "nan", "huge"],
+)
+async def test_a_task_that_fails_ends_the_node_with_what_was_wrong(
+    site: Site, task: Broken, kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await asyncio.wait_for(site.node(task).run(), 20)
+    (error,) = caught.value.exceptions
+    assert isinstance(error, kind)
+    assert message in str(error)
+    assert site.submitted == []
+
+
+async def test_a_version_that_does_not_follow_from_the_ledger_stops_it(tmp_path: Path) -> None:
+    simulation = Simulation(policy=fedbuff(size=2, per_site=2))
+    await simulation.found()
+    site = Site(tmp_path, simulation)
+    simulation.submit(1)
+    simulation.submit(2)
+    plan = await simulation.plan()
+    honest = await simulation.manifest(plan)
+    await simulation.publish(plan, manifest=honest.model_copy(update={"divisor": 1}))
+    node = site.node()
+    async with running(node) as work:
+        await until(work, lambda: node.obstacle() is not None and "does not follow" in str(node.obstacle()))
+        await until(work, lambda: node.status()["doing"] == "waiting")
+        assert "divisor: the manifest states 1, the ledger implies" in str(node.obstacle())
+        assert (site.submitted, node.status()["version"]) == ([], None)
+
+
+async def test_a_wrong_model_is_seen_by_a_node_that_replays(tmp_path: Path) -> None:
+    simulation = Simulation(policy=fedbuff(size=2, per_site=2))
+    await simulation.found()
+    simulation.submit(1)
+    simulation.submit(2)
+    await simulation.publish(await simulation.plan(), model=simulation.model(0))
+    believer, doubter = Site(tmp_path, simulation), Site(tmp_path, simulation, 1)
+    node = believer.node()
+    async with running(node) as work:
+        await until(work, lambda: len(believer.submitted) == 2)
+    node = doubter.node(verify="replay")
+    before = len(doubter.submitted)
+    async with running(node) as work:
+        await until(work, lambda: "does not follow" in str(node.obstacle()))
+    assert len(doubter.submitted) == before
+
+
+async def test_bytes_that_are_no_model_are_an_obstacle(tmp_path: Path) -> None:
+    simulation = Simulation(policy=fedbuff(size=2, per_site=2))
+    await simulation.found()
+    simulation.submit(1)
+    simulation.submit(2)
+    record = await simulation.publish(await simulation.plan(), model=simulation.put(b"no model"))
+    site = Site(tmp_path, simulation)
+    node = site.node()
+    async with running(node) as work:
+        await until(work, lambda: f"version 1 by {record.actor} is no model: " in str(node.obstacle()))
+    assert site.submitted == []
+
+
+async def test_an_update_that_is_too_stale_takes_no_room(tmp_path: Path) -> None:
+    simulation = Simulation(sites=2, policy=fedavg())
+    await simulation.found()
+    await simulation.round(0, 1)
+    simulation.submit(0, base=0)
+    site = Site(tmp_path, simulation)
+    node = site.node()
+    async with running(node) as work:
+        await until(work, lambda: len(site.submitted) == 3)
+        await until(work, lambda: node.status()["doing"] == "waiting")
+    assert len(site.submitted) == 3
+    last = site.submitted[-1].payload
+    assert isinstance(last, UpdateSubmitted)
+    assert last.base == 1
+    simulation.submit(1)
+    await simulation.publish()
+
+
+async def test_only_members_are_members(site: Site) -> None:
+    node = site.node()
+    async with running(node) as work:
+        await until(work, lambda: len(site.submitted) == 3)
+    assert node.is_member(site.member)
+    assert not node.is_member(site.simulation.site(9))
