@@ -16,15 +16,15 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from fedchain.core.admission import Inspection
 from fedchain.core.content import Content
-from fedchain.core.errors import ContentError, LedgerError, LedgerRefused, Reorganised, Unavailable
-from fedchain.core.follower import Follower
+from fedchain.core.errors import FedchainError, LedgerRefused, Reorganised, Unavailable
+from fedchain.core.follower import Fault, Follower
 from fedchain.core.history import Outlook
 from fedchain.core.inspection import UNAVAILABLE
-from fedchain.core.manifest import manifest_of
+from fedchain.core.manifest import Discrepancy, Manifest, manifest_of
 from fedchain.core.plan import Plan
 from fedchain.core.ports import Ledger, Store
 from fedchain.core.recompute import inspect_record, plan_again, recompute
-from fedchain.core.records import Address, BufferClosed, ModelPublished, Record, Seq, UpdateSubmitted
+from fedchain.core.records import Address, BufferClosed, ModelPublished, Record, Role, Seq, UpdateSubmitted
 from fedchain.daemon.service import Service
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Aggregator(Service):
         self._slots = asyncio.Semaphore(FETCHES)
         self._inspected = asyncio.Event()
         self._closed_at = 0.0
+        self._made: Manifest | None = None
         self._version = Gauge("fedchain_version", "Newest published version", registry=self.registry)
         self._published = Counter("fedchain_published", "Versions published by this daemon", registry=self.registry)
         self._merging = Histogram("fedchain_merge_seconds", "Seconds to merge a version", registry=self.registry)
@@ -79,6 +80,15 @@ class Aggregator(Service):
             "waiting": sum(isinstance(record.payload, UpdateSubmitted) for record in history.tail),
         }
 
+    def hindrance(self) -> str | None:
+        """Say what keeps the aggregator from publishing though everybody answers."""
+        if common := super().hindrance():
+            return common
+        history = self.follower.history
+        if Role.AGGREGATOR not in history.members.roles(self._member, Seq(history.length)):
+            return f"{self._member} is no aggregator: the governor makes it one with `fedchain member set`"
+        return None
+
     async def _step(self) -> None:
         """Publish the next version if it can be made; otherwise wait for what is missing."""
         self._inspected.clear()
@@ -100,7 +110,8 @@ class Aggregator(Service):
         except Reorganised as error:
             log.warning("%s", error)
             self._inspections.clear()  # a seq may name another record now
-        except (LedgerError, ContentError) as error:
+            self._made = None
+        except FedchainError as error:
             self._trouble = str(error)
             log.warning("%s; trying again in %g s", error, RETRY_S)
             await asyncio.sleep(RETRY_S)
@@ -118,8 +129,24 @@ class Aggregator(Service):
             if not 0 < history.settled < len(history.published):
                 raise
             log.warning("version %d is published, but %s: making it again", history.settled, error)
-        if history.settled:
+        self._compare()
+        if history.settled and not self.follower.faults:
             await self._hold(history.settled - 1)
+
+    def _compare(self) -> None:
+        """Compare the version that this aggregator made with the one that is published: the same updates, one result.
+
+        Two honest aggregators may differ in what was available to them, and then publish different versions.
+        """
+        made = self._made
+        theirs = made and self.follower.manifests.get(made.version)
+        if made is None or theirs is None:
+            return
+        self._made = None
+        published = self.follower.history.published[made.version]
+        if theirs.updates == made.updates and published.claim.model != made.result.content:
+            found = Discrepancy("published model", str(published.claim.model), str(made.result.content))
+            self.follower.faults.append(Fault(published, (found,)))
 
     async def _hold(self, version: int) -> None:
         """Have a settled version's model here; merge it once more where nobody gives it."""
@@ -158,7 +185,7 @@ class Aggregator(Service):
                 await asyncio.sleep(RETRY_S)
             else:
                 self._inspections[record.seq] = found
-        except ContentError as error:
+        except FedchainError as error:
             log.warning("record %d: %s; trying again in %g s", record.seq, error, RETRY_S)
             await asyncio.sleep(RETRY_S)
         finally:
@@ -176,7 +203,8 @@ class Aggregator(Service):
         layout = await self.follower.layout()
         model = await recompute(plan, layout, self._store, self._store.local.create(), threads=self._threads)
         self._merging.observe(time.monotonic() - started)
-        manifest = await asyncio.to_thread(self._put, manifest_of(history.federation, plan, model).canonical())
+        self._made = manifest_of(history.federation, plan, model)
+        manifest = await asyncio.to_thread(self._put, self._made.canonical())
         claim = ModelPublished(plan.version, plan.through, model, manifest)
         if plan.version < len(history.published):
             if claim != history.published[plan.version].claim:

@@ -1,26 +1,20 @@
-"""A site of the simulated federation: its task, and a ledger that a test can cut off."""
+"""A site of the simulated federation: its task and its node."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import torch
 from simulation.federation import Simulation
+from simulation.services import Cut
 
-from fedchain.core.errors import LedgerError
-from fedchain.core.records import Address, Head, Payload, Record, Seq, UpdateSubmitted
-from fedchain.ledger.memory import MemoryChain, MemoryLedger
+from fedchain.core.records import Record, UpdateSubmitted
 from fedchain.node.journal import Journal
 from fedchain.node.node import Node
 from fedchain.node.settings import NodeTable
 from fedchain.store.alone import LoneStore
 from fedchain.training.task import Fit, Run
 from fedchain.training.trainer import Options, Trainer
-
-PATIENCE_S = 20
 
 
 class Small:
@@ -42,43 +36,6 @@ class Small:
 
     def evaluate(self, model: torch.nn.Module, run: Run) -> dict[str, float]:
         return {"bias": float(model.get_parameter("bias")[0])}
-
-
-class Cut(MemoryLedger):
-    """A ledger that fails as a test says: an error for reading, and one for appending."""
-
-    def __init__(self, chain: MemoryChain, actor: Address) -> None:
-        super().__init__(chain, actor)
-        self.reading: LedgerError | None = None
-        self.appending: LedgerError | None = None
-        self.cut_after: tuple[int, LedgerError] | None = None
-        """Let so many records through, then fail at everything."""
-
-    async def records(self, start: Seq = Seq(0), after: Head | None = None) -> Sequence[Record]:
-        self._fail(self.reading)
-        return await super().records(start, after)
-
-    async def wait(self, start: Seq, timeout: float) -> None:
-        self._fail(self.reading)
-        await super().wait(start, timeout)
-
-    async def append(self, payload: Payload, key: str | None = None) -> Record:
-        self._fail(self.appending)
-        record = await super().append(payload, key)
-        if self.cut_after is not None:
-            rest, error = self.cut_after
-            self.cut_after = (rest - 1, error)
-            if rest == 1:
-                self.reading = self.appending = error
-        return record
-
-    def mend(self) -> None:
-        """Answer again."""
-        self.reading = self.appending = self.cut_after = None
-
-    def _fail(self, error: LedgerError | None) -> None:
-        if error is not None:
-            raise error
 
 
 class Site:
@@ -110,25 +67,3 @@ class Site:
             for record in self.simulation.chain.records
             if isinstance(record.payload, UpdateSubmitted) and record.actor == self.member
         ]
-
-
-@asynccontextmanager
-async def running(node: Node) -> AsyncIterator[asyncio.Task[None]]:
-    """Run a node; what ends it early ends the test."""
-    work = asyncio.create_task(node.run())
-    try:
-        yield work
-    finally:
-        work.cancel()
-        (end,) = await asyncio.gather(work, return_exceptions=True)
-    if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError):
-        raise end
-
-
-async def until(work: asyncio.Task[None], done: Callable[[], bool]) -> None:
-    """Wait until something holds while the work goes on."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not done():
-            if work.done():
-                work.result()
-            await asyncio.sleep(0.005)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from simulation.federation import GOVERNOR, Simulation
-from unit.node.site import Site, Small, running, until
+from simulation.services import running, until
+from unit.node.site import Site, Small
 
 from fedchain.core.content import Content
 from fedchain.core.errors import ConfigError, FormatError, LedgerError, LedgerUnreachable, TaskError
