@@ -61,7 +61,6 @@ class Result:
     alone: dict[str, Metrics]
     audit: dict[str, Any]
     """What `fedchain audit verify --json` printed."""
-    audit_command: str
     clean: bool
 
     def as_json(self) -> dict[str, Any]:
@@ -94,8 +93,7 @@ async def play(folder: Path, name: str, *, sites: int, versions: int, seed: int,
         newest = next(r.payload for r in reversed(records) if isinstance(r.payload, ModelPublished))
         federated, pooled, alone = await _compare(stage, newest, task, example, files, seed)
         console.print("the audit recomputes every version from ledger and content")
-        command = _audit_command(stage)
-        clean, audit = await _audit(command)
+        clean, audit = await _audit(stage)
     return Result(
         folder=folder,
         federation=stage.federation,
@@ -107,7 +105,6 @@ async def play(folder: Path, name: str, *, sites: int, versions: int, seed: int,
         pooled=pooled,
         alone=alone,
         audit=audit,
-        audit_command=" ".join(["fedchain", *command]),
         clean=clean,
     )
 
@@ -145,20 +142,14 @@ async def _compare(
     return federated, await trained_on(files.pooled), alone
 
 
-def _audit_command(stage: Stage) -> list[str]:
-    """Spell the audit as anybody would type it."""
+async def _audit(stage: Stage) -> tuple[bool, dict[str, Any]]:
+    """Run the audit as a program of its own over all that is on disk; raises FedchainError when it could not check."""
     blobs = [word for actor in stage.actors for word in ("--blobs", str(actor.blobs))]
-    return ["audit", "verify", "--federation", str(stage.federation), *blobs]
-
-
-async def _audit(command: list[str]) -> tuple[bool, dict[str, Any]]:
-    """Run the audit as a program of its own; raises FedchainError when it could not check."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "fedchain", *command, "--json"), stdout=asyncio.subprocess.PIPE
-    )
+    command = ["-m", "fedchain", "audit", "verify", "--json", "--federation", str(stage.federation), *blobs]
+    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     if process.returncode not in (0, 1):
-        raise FedchainError(f"the audit could not check: exit code {process.returncode}; run it again: {command}")
+        raise FedchainError(f"the audit could not check: exit code {process.returncode} of {' '.join(command)}")
     return process.returncode == 0, json.loads(out)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 from rich.console import Console
 from rich.table import Table
 
@@ -15,13 +19,15 @@ def show_result(result: Result, console: Console) -> None:
     style = "green" if result.clean else "bold red"
     console.print(f"audit: {result.audit['verdict']}", style=style, markup=False, highlight=False)
     where = f"{result.folder}/, the chain's state in {result.folder}/devnet/"
-    console.print(f"\n{result.seconds:.0f} s in all. Everything is in {where}.\nTo look further:")
+    console.print(
+        f"\n{result.seconds:.0f} s in all. Everything is in {where}.\nTo look further, with the chain up again:"
+    )
     for command in _commands(result):
         console.print(f"  {command}", markup=False, highlight=False)
 
 
 def _comparison(result: Result) -> Table:
-    table = Table(title="On patients that nobody trained on")
+    table = Table(title="On data that nobody trained on")
     table.add_column("model")
     table.add_column("accuracy", justify="right")
     table.add_column("AUC", justify="right")
@@ -57,10 +63,11 @@ def _figures(result: Result) -> Table:
 
 
 def _commands(result: Result) -> list[str]:
+    program = os.path.relpath(Path(sys.executable).with_name("fedchain"))
+    evidence = f"--federation {result.federation} --blobs {result.folder}/aggregator/state/blobs"
     return [
-        f"fedchain devnet up --folder {result.folder}/devnet",
-        result.audit_command,
-        f"fedchain audit versions --federation {result.federation} --blobs {result.folder}/aggregator/state/blobs",
-        f"fedchain audit show v{result.versions} --federation {result.federation} "
-        f"--blobs {result.folder}/aggregator/state/blobs",
+        f"{program} devnet up --folder {result.folder}/devnet",
+        f"{program} audit verify {evidence}",
+        f"{program} audit versions {evidence}",
+        f"{program} audit show v{result.versions} {evidence}",
     ]
