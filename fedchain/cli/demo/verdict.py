@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -63,7 +62,8 @@ def _figures(result: Result) -> Table:
 
 
 def _commands(result: Result) -> list[str]:
-    program = os.path.relpath(Path(sys.executable).with_name("fedchain"))
+    program = Path(sys.executable).with_name("fedchain")
+    program = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
     evidence = f"--federation {result.federation} --blobs {result.folder}/aggregator/state/blobs"
     return [
         f"{program} devnet up --folder {result.folder}/devnet",
