@@ -28,15 +28,17 @@ _SIGNATURE_BYTES: Final = 65
 def create_key(path: Path, password: str, cost: int = STRONG) -> Address:
     """Make a new key, write its keystore file for its owner only, and return its address.
 
-    Raises ConfigError when the file exists: a key is never written over.
+    Raises ConfigError when the file exists, as a key is never written over, or cannot be written.
     """
     account: LocalAccount = Account.from_key(secrets.token_bytes(32))
     keystore = json.dumps(Account.encrypt(account.key, password, kdf="scrypt", iterations=cost), indent=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise ConfigError(f"{path} exists: keys are not written over; choose another file, or move it away") from None
+    except OSError as error:
+        if path.exists():
+            raise ConfigError(f"{path} exists: keys are not written over; choose another, or move it away") from None
+        raise ConfigError(f"{error.filename}: {error.strerror}") from error
     with os.fdopen(descriptor, "w") as file:
         file.write(keystore + "\n")
         file.flush()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from fedchain.core.errors import ConfigError
 from fedchain.daemon.settings import Endpoint, Table, load_settings, render
 
 ADDRESS = r"^0x[0-9a-fA-F]{40}$"
@@ -22,10 +23,18 @@ class FederationFile(Table):
 
 def load_federation(path: Path) -> FederationFile:
     """Read a federation file; raises ConfigError naming file, key, value and what is allowed."""
+    if not path.exists():
+        raise ConfigError(f"{path}: there is no such file; `fedchain deploy` writes it, --federation names another one")
     return load_settings(path, FederationFile)
 
 
 def save_federation(path: Path, federation: FederationFile) -> None:
-    """Write a federation file, with a comment on every line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(FederationFile, federation.model_dump()), encoding="utf-8")
+    """Write a federation file, with a comment on every line; raises ConfigError, with what was to be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(render(FederationFile, federation.model_dump()), encoding="utf-8")
+    except OSError as error:
+        said = ", ".join(f"{key} = {value}" for key, value in federation.model_dump().items())
+        raise ConfigError(
+            f"{path}: {error.strerror}; the contract is there, so write the file by hand: {said}"
+        ) from error

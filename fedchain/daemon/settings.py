@@ -120,11 +120,16 @@ def load_settings(path: Path, kind: type[T]) -> T:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
+    settings = validated(kind, document, path)
+    return settings.model_copy(update=_anchored(settings, path.parent.resolve()))
+
+
+def validated(kind: type[T], values: dict[str, Any], path: Path) -> T:
+    """Read what a configuration file says, or is to say; raises ConfigError as `load_settings` does."""
     try:
-        settings = kind.model_validate(document)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_explain(kind, error)}") from error
-    return settings.model_copy(update=_anchored(settings, path.parent.resolve()))
 
 
 def read_password(file: Path | None, env: str | None) -> str:
@@ -201,12 +206,15 @@ def _anchored(table: Table, folder: Path) -> dict[str, Any]:
 def _explain(kind: type[Table], error: ValidationError) -> str:
     """Say in one line what is wrong: key, value, what is allowed there."""
     lines: dict[str, str] = {}
+    listed: set[type[Table]] = set()
     for detail in error.errors():
         table, key = _place(kind, detail["loc"])
         message = detail["msg"].removeprefix("Value error, ")
         expected = _EXPECTED.get(detail["type"], message[:1].lower() + message[1:])
         if detail["type"] == "extra_forbidden":
-            lines[key] = f"{key} is not a known key; known here: {', '.join(table.model_fields)}"
+            known = "" if table in listed else f"; known here: {', '.join(table.model_fields)}"
+            lines[key] = f"{key} is not a known key{known}"
+            listed.add(table)
         elif detail["type"] == "missing":
             lines[key] = f"{key} is missing: {table.model_fields[str(detail['loc'][-1])].description or 'a table'}"
         elif key in lines:  # another alternative of a union

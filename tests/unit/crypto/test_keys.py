@@ -168,3 +168,9 @@ def test_one_byte_changed_is_another_signature(position: int, change: int) -> No
 @pytest.mark.parametrize("signature", ["", "zz", "é", "0x", SIGNATURE[:-2], SIGNATURE + "00", "00" * 65, "ff" * 65])
 def test_what_is_no_signature_is_nobodys(signature: str) -> None:
     assert text_signer(TEXT, signature) is None
+
+
+def test_a_key_file_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(ConfigError, match="taken: File exists"):
+        create_key(tmp_path / "taken" / "key.json", PASSWORD, DEVNET)

@@ -44,3 +44,9 @@ def test_a_wrong_value_is_named_with_its_file(tmp_path: Path, line: str, message
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"federation\.toml"):
         load_federation(tmp_path / "federation.toml")
+
+
+def test_a_file_that_cannot_be_written_is_said_with_what_stands_in_it(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(ConfigError, match=rf"federation\.toml: .*by hand: .*contract = {FILE.contract}"):
+        save_federation(tmp_path / "taken" / "federation.toml", FILE)
