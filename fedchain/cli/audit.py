@@ -32,16 +32,22 @@ from fedchain.cli.evidence import (
     Where,
     open_evidence,
 )
-from fedchain.cli.options import Json
+from fedchain.cli.options import Json, example
 from fedchain.cli.output import show, table
 from fedchain.core.errors import ConfigError
 
 app = typer.Typer(help="Judge a federation anew, and ask its records.", no_args_is_help=True)
 
-Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, for spreadsheets.")]
 
 
-@app.command(epilog="Example: fedchain audit verify --blobs aggregator/blobs --blobs hospital-1/blobs")
+@app.command(
+    short_help="Check everything and recompute every version.",
+    epilog=example(
+        "fedchain audit verify --blobs aggregator/state/blobs --blobs hospital-1/state/blobs",
+        "fedchain audit verify --offline --mirror aggregator/state/ledger.sqlite --blobs aggregator/state/blobs",
+    ),
+)
 def verify(
     federation: FederationPath = None,
     rpc: Rpc = None,
@@ -51,7 +57,7 @@ def verify(
     peer: Peers = None,
     head: HeadOption = None,
     offline: Offline = False,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads that recompute models.")] = 1,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads that recompute models.")] = 1,
     json: Json = False,
     csv: Csv = False,
 ) -> None:
@@ -85,7 +91,9 @@ def verify(
     raise typer.Exit(report.exit_code)
 
 
-@app.command(epilog="Example: fedchain audit versions --blobs aggregator/blobs --csv")
+@app.command(
+    short_help="List the versions.", epilog=example("fedchain audit versions --blobs aggregator/state/blobs --csv")
+)
 def versions(
     federation: FederationPath = None,
     rpc: Rpc = None,
@@ -103,7 +111,10 @@ def versions(
     table(asyncio.run(_questions(where)).versions(), json=json, csv=csv)
 
 
-@app.command(epilog="Example: fedchain audit updates --blobs aggregator/blobs --decision too_stale")
+@app.command(
+    short_help="List the updates, and what became of each.",
+    epilog=example("fedchain audit updates --blobs aggregator/state/blobs --decision too_stale"),
+)
 def updates(
     federation: FederationPath = None,
     rpc: Rpc = None,
@@ -113,9 +124,15 @@ def updates(
     peer: Peers = None,
     head: HeadOption = None,
     offline: Offline = False,
-    site: Annotated[str | None, typer.Option("--site", help="Only of sites whose address begins so.")] = None,
-    version: Annotated[int | None, typer.Option("--version", help="Only those that this version consumed.")] = None,
-    decision: Annotated[str | None, typer.Option("--decision", help="Only these: merged, too_stale, waiting…")] = None,
+    site: Annotated[
+        str | None, typer.Option("--site", metavar="0x…", help="Only of sites whose address begins so.")
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option("--version", metavar="N", help="Only those that this version consumed.")
+    ] = None,
+    decision: Annotated[
+        str | None, typer.Option("--decision", metavar="NAME", help="Only these: merged, too_stale, waiting…")
+    ] = None,
     json: Json = False,
     csv: Csv = False,
 ) -> None:
@@ -125,7 +142,11 @@ def updates(
     table(found, json=json, csv=csv)
 
 
-@app.command("show", epilog="Examples: fedchain audit show 17; fedchain audit show v3 --blobs aggregator/blobs")
+@app.command(
+    "show",
+    short_help="Show one record or one version.",
+    epilog=example("fedchain audit show 17", "fedchain audit show v3 --blobs aggregator/state/blobs"),
+)
 def show_one(
     what: Annotated[str, typer.Argument(metavar="SEQ|VERSION", help="17 for record 17, v3 for version 3.")],
     federation: FederationPath = None,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from fedchain.cli.options import Json
+from fedchain.cli.options import Json, example
 from fedchain.cli.output import show
 from fedchain.core.records import address
 from fedchain.ledger import devnet
@@ -20,18 +20,20 @@ app = typer.Typer(help="Run a development chain (anvil) on this machine.", no_ar
 ANVIL_ENV = "FEDCHAIN_ANVIL"
 USUAL_PORT = 8545
 
-Folder = Annotated[Path, typer.Option("--folder", help="Where chain, log and address are kept.")]
+Folder = Annotated[Path, typer.Option("--folder", metavar="FOLDER", help="Where chain, log and address are kept.")]
 FOLDER = Path("devnet")
 
 
-@app.command("up")
+@app.command("up", epilog=example("fedchain devnet up --folder devnet --port 8545"))
 def up(
     folder: Folder = FOLDER,
     port: Annotated[
-        int | None, typer.Option("--port", help="0 for a free one; by default the one of last time, or 8545.")
+        int | None,
+        typer.Option("--port", metavar="N", help="0 for a free one; by default the one of last time, or 8545."),
     ] = None,
     block_time: Annotated[
-        float | None, typer.Option("--block-time", help="Seconds between blocks; by default one per transaction.")
+        float | None,
+        typer.Option("--block-time", metavar="SECONDS", help="Seconds between blocks; by default one per transaction."),
     ] = None,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C or SIGTERM, then stop.")] = False,
     json: Json = False,
@@ -39,44 +41,41 @@ def up(
     """Start the chain in a folder, with the state that it had.
 
     anvil is taken from $FEDCHAIN_ANVIL or PATH; where there is none, npm installs it for you alone.
-
-    Example: fedchain devnet up --folder devnet --port 8545
     """
     port = devnet.last_port(folder) or USUAL_PORT if port is None else port
     asyncio.run(_up(folder, port, block_time, foreground, json))
 
 
-@app.command("down")
+@app.command("down", epilog=example("fedchain devnet down --folder devnet"))
 def down(folder: Folder = FOLDER, json: Json = False) -> None:
-    """Stop the chain in a folder; its state is kept.
-
-    Example: fedchain devnet down --folder devnet
-    """
+    """Stop the chain in a folder; its state is kept."""
     show({"stopped": asyncio.run(devnet.stop(folder))}, json=json)
 
 
-@app.command("status")
+@app.command(
+    "status", short_help="Tell whether a chain runs in a folder.", epilog=example("fedchain devnet status --json")
+)
 def status(folder: Folder = FOLDER, json: Json = False) -> None:
-    """Tell whether a chain runs in a folder; exit code 1 when none does.
-
-    Example: fedchain devnet status --json
-    """
+    """Tell whether a chain runs in a folder; exit code 1 when none does."""
     found = devnet.status(folder)
     show({"running": found is not None, "url": found and found.url, "pid": found and found.pid}, json=json)
     if found is None:
         raise typer.Exit(1)
 
 
-@app.command("fund")
+@app.command(
+    "fund",
+    short_help="Give an address money for gas.",
+    epilog=example("fedchain devnet fund 0x70997970c51812dc3a010c7d01b50e0d17dc79c8"),
+)
 def fund(
-    member: Annotated[str, typer.Argument(help="Address that gets money for gas.")],
-    rpc: Annotated[str, typer.Option("--rpc", help="The devnet's URL.")] = f"http://127.0.0.1:{USUAL_PORT}",
+    member: Annotated[str, typer.Argument(metavar="ADDRESS", help="Address that gets money for gas.")],
+    rpc: Annotated[
+        str, typer.Option("--rpc", metavar="URL", help="The devnet's URL.")
+    ] = f"http://127.0.0.1:{USUAL_PORT}",
     json: Json = False,
 ) -> None:
-    """Give an address 1,000 ether of the development chain.
-
-    Example: fedchain devnet fund 0x70997970c51812dc3a010c7d01b50e0d17dc79c8
-    """
+    """Give an address 1,000 ether of the development chain."""
     asyncio.run(devnet.fund(rpc, address(member)))
     show({"funded": address(member)}, json=json)
 

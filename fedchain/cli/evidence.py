@@ -23,21 +23,32 @@ from fedchain.daemon.federation import FederationFile, load_federation
 from fedchain.ledger.ethereum import EthereumLedger
 
 FederationPath = Annotated[
-    Path | None, typer.Option("--federation", help="File that `fedchain deploy` wrote  [default: federation.toml]")
+    Path | None,
+    typer.Option("--federation", metavar="FILE", help=f"File that `fedchain deploy` wrote; by default {FEDERATION}."),
 ]
-Rpc = Annotated[str | None, typer.Option("--rpc", help="URL of an Ethereum endpoint, instead of the file's.")]
-Contract = Annotated[str | None, typer.Option("--contract", help="Address of the ledger, instead of the file's.")]
+Rpc = Annotated[
+    str | None, typer.Option("--rpc", metavar="URL", help="Another Ethereum endpoint than the file's: your own.")
+]
+Contract = Annotated[
+    str | None, typer.Option("--contract", metavar="ADDRESS", help="Address of the ledger, instead of the file's.")
+]
 MirrorFile = Annotated[
-    Path | None, typer.Option("--mirror", help="A daemon's copy of the records, ledger.sqlite; it is not trusted.")
+    Path | None,
+    typer.Option("--mirror", metavar="FILE", help="A daemon's copy of the records, ledger.sqlite; it is not trusted."),
 ]
 BlobFolders = Annotated[
-    list[Path] | None, typer.Option("--blobs", help="A daemon's blob folder; may be repeated. Nothing is written.")
+    list[Path] | None,
+    typer.Option("--blobs", metavar="FOLDER", help="A daemon's blob folder; may be repeated. Nothing is written."),
 ]
 Peers = Annotated[
-    list[str] | None, typer.Option("--peer", help="URL of a gateway that has what the folders lack; may be repeated.")
+    list[str] | None,
+    typer.Option("--peer", metavar="URL", help="A daemon that has what the folders lack; may be repeated."),
 ]
 HeadOption = Annotated[
-    str | None, typer.Option("--head", help="The ledger's head from elsewhere, 0x…; proves a mirror without a chain.")
+    str | None,
+    typer.Option(
+        "--head", metavar="0x…", help="The ledger's head, known from elsewhere; it proves a mirror without a chain."
+    ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Judge by --mirror alone, without a chain.")]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from eth_account.signers.local import LocalAccount
 
 from fedchain.cli.ledger import open_ledger, put
 from fedchain.cli.options import FEDERATION, Blobs, FederationOption, Json, Key, PasswordFile, open_key
@@ -20,21 +19,30 @@ from fedchain.daemon.federation import FederationFile, load_federation, save_fed
 from fedchain.ledger.ethereum import deploy as deploy_contract
 from fedchain.store.files import FileBlobs
 
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
 
 def deploy(
-    rpc: Annotated[str, typer.Option("--rpc", help="Ethereum JSON-RPC endpoint.")],
+    rpc: Annotated[str, typer.Option("--rpc", metavar="URL", help="Ethereum JSON-RPC endpoint.")],
     key: Key,
     password_file: PasswordFile = None,
-    out: Annotated[Path, typer.Option("--out", help="File to write for the other commands.")] = FEDERATION,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="File to write for all other commands; it must not exist.")
+    ] = FEDERATION,
     predecessor: Annotated[
-        Path | None, typer.Option("--predecessor", help="federation.toml of the ledger that this one follows.")
+        Path | None,
+        typer.Option("--predecessor", metavar="FILE", help="Federation file of the ledger that this one follows."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Deploy the ledger contract; the key becomes its first governor.
 
-    Example: fedchain deploy --rpc http://127.0.0.1:8545 --key governor/key.json --password-file governor/password
+    The key's address pays for the transaction. Every member then needs the file that is written; nothing in it is
+    secret.
     """
+    if not rpc.startswith(("http://", "https://")):
+        raise ConfigError(f"--rpc {rpc}: expected a URL, as in http://127.0.0.1:8545")
     if out.exists():
         raise ConfigError(f"{out} exists: it names a federation already; choose another file with --out")
     before = load_federation(predecessor) if predecessor else None
@@ -55,18 +63,20 @@ async def found(rpc: str, account: LocalAccount, predecessor: FederationFile | N
 
 
 def genesis(
-    task: Annotated[str, typer.Option("--task", help="The task whose model is version 0, as module:Class.")],
+    task: Annotated[str, typer.Option("--task", metavar="MODULE:CLASS", help="The task whose model is version 0.")],
     key: Key,
     blobs: Blobs,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the initial parameters.")] = 0,
-    folder: Annotated[Path, typer.Option("--folder", help="Folder in which the task's module lies.")] = Path(),
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the initial parameters.")] = 0,
+    folder: Annotated[
+        Path, typer.Option("--folder", metavar="FOLDER", help="Folder in which the task's module lies.")
+    ] = Path(),
     password_file: PasswordFile = None,
     federation: FederationOption = FEDERATION,
     json: Json = False,
 ) -> None:
-    """Publish version 0: the task's fresh model. The key needs the role aggregator.
+    """Publish version 0: the task's model with fresh parameters.
 
-    Example: fedchain genesis --task wdbc:BreastCancer --key aggregator/key.json --blobs aggregator/state/blobs
+    The key needs the role aggregator. Nodes begin to train once version 0 is published.
     """
     from fedchain.training.task import load_task  # noqa: PLC0415 - torch takes seconds to import
     from fedchain.training.trainer import Trainer  # noqa: PLC0415

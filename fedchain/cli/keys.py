@@ -7,27 +7,35 @@ from typing import Annotated
 
 import typer
 
-from fedchain.cli.options import PASSWORD_ENV, Json, PasswordFile
+from fedchain.cli.options import PASSWORD_ENV, Json, PasswordFile, example
 from fedchain.cli.output import show
-from fedchain.crypto.keys import DEVNET, STRONG, create_key, key_address
 from fedchain.daemon.settings import read_password
 
 app = typer.Typer(help="Make and look at keys: keystore files, version 3.", no_args_is_help=True)
 
 
-@app.command("new", epilog="Example: fedchain keys new --out hospital-1/key.json --password-file hospital-1/password")
+@app.command("new", epilog=example("fedchain keys new --out hospital-1/key.json --password-file hospital-1/password"))
 def new(
-    out: Annotated[Path, typer.Option("--out", help="File to write; it must not exist.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Keystore file to write; it must not exist.")],
     password_file: PasswordFile = None,
     devnet: Annotated[bool, typer.Option("--devnet", help="Weak but fast encryption, for test networks only.")] = False,
     json: Json = False,
 ) -> None:
-    """Make a new key."""
+    """Make a new key and print its address.
+
+    The file is for its owner alone, encrypted with the password. Keep a copy of both: nobody can make the key again.
+    """
+    from fedchain.crypto.keys import DEVNET, STRONG, create_key  # noqa: PLC0415 - as in cli/options.py
+
     made = create_key(out, read_password(password_file, PASSWORD_ENV), DEVNET if devnet else STRONG)
     show({"address": made, "file": str(out)}, json=json)
 
 
-@app.command("show", epilog="Example: fedchain keys show hospital-1/key.json")
-def show_key(file: Annotated[Path, typer.Argument(help="A keystore file.")], json: Json = False) -> None:
+@app.command("show", epilog=example("fedchain keys show hospital-1/key.json"))
+def show_key(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A keystore file.")], json: Json = False
+) -> None:
     """Print a key's address; the password is not needed."""
+    from fedchain.crypto.keys import key_address  # noqa: PLC0415 - as in cli/options.py
+
     show({"address": key_address(file), "file": str(file)}, json=json)

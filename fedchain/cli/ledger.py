@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-from eth_account.signers.local import LocalAccount
+from typing import TYPE_CHECKING
 
 from fedchain.core.content import Content
 from fedchain.core.ports import Blobs
 from fedchain.core.records import Payload, Record, address
 from fedchain.daemon.federation import FederationFile, load_federation
 from fedchain.ledger.ethereum import EthereumLedger
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 
 async def open_ledger(file: FederationFile, account: LocalAccount | None = None) -> EthereumLedger:

@@ -8,26 +8,36 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
 from fedchain.cli import audit, daemons, devnet, found, keys, members, policy
 from fedchain.cli.demo.command import demo
-from fedchain.core.errors import FedchainError
+from fedchain.cli.options import example
+from fedchain.core.errors import ConfigError, FedchainError
+
+DEMO = example("fedchain demo", "fedchain demo --task digits --sites 6 --versions 10")
+DEPLOY = example(
+    "fedchain deploy --rpc http://127.0.0.1:8545 --key governor/key.json --password-file governor/password"
+)
+GENESIS = example("fedchain genesis --task wdbc:BreastCancer --key aggregator/key.json --blobs aggregator/state/blobs")
 
 app = typer.Typer(
     name="fedchain",
     help="Federated learning that anyone can recompute: sites train, a ledger orders, everybody checks.",
+    epilog="A federation is founded in this order: keys new, deploy, member set, policy set, genesis; then aggregator "
+    "run and node run, each after its init; audit verify at any time. Each command's --help has an example.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("demo")(demo)
+app.command("demo", short_help="Run a federation on this machine and audit it.", epilog=DEMO)(demo)
 app.add_typer(devnet.app, name="devnet")
 app.add_typer(keys.app, name="keys")
-app.command("deploy")(found.deploy)
-app.command("genesis")(found.genesis)
+app.command("deploy", short_help="Deploy the ledger contract.", epilog=DEPLOY)(found.deploy)
+app.command("genesis", short_help="Publish version 0: a task's fresh model.", epilog=GENESIS)(found.genesis)
 app.add_typer(policy.app, name="policy")
 app.add_typer(members.app, name="member")
 app.add_typer(daemons.node_app, name="node")
@@ -35,14 +45,29 @@ app.add_typer(daemons.aggregator_app, name="aggregator")
 app.add_typer(audit.app, name="audit")
 
 COULD_NOT = 2
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+"""How much is logged; FEDCHAIN_LOG names one."""
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"fedchain {version('fedchain')}")
+        raise typer.Exit
 
 
 @app.callback()
 def fedchain(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step to standard error.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log every step to standard error; $FEDCHAIN_LOG=ERROR logs less.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     """Set up what all commands share."""
-    level = logging.DEBUG if verbose else os.environ.get("FEDCHAIN_LOG", "INFO")
+    level = "DEBUG" if verbose else os.environ.get("FEDCHAIN_LOG", "INFO")
+    if level not in LEVELS:
+        raise ConfigError(f"FEDCHAIN_LOG = {level}: {', '.join(LEVELS)} are known")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for chatty in ("web3", "aiohttp", "urllib3", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -54,7 +79,7 @@ def main() -> None:
         app()
     except* FedchainError as group:
         for error in _leaves(group):
-            print(f"fedchain: {error}", file=sys.stderr)
+            print(f"fedchain: {' '.join(str(error).splitlines())}", file=sys.stderr)
         sys.exit(COULD_NOT)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fedchain.cli.ledger import append, open_ledger
-from fedchain.cli.options import FEDERATION, FederationOption, Json, Key, PasswordFile, open_key
+from fedchain.cli.options import FEDERATION, FederationOption, Json, Key, PasswordFile, example, open_key
 from fedchain.cli.output import show, table
 from fedchain.core.errors import ConfigError
 from fedchain.core.records import Address, MemberSet, Role, Seq, address
@@ -17,30 +17,40 @@ from fedchain.daemon.federation import load_federation
 app = typer.Typer(help="Give and list roles.", no_args_is_help=True)
 
 
-@app.command("set")
+@app.command(
+    "set",
+    epilog=example(
+        "fedchain member set 0x70997970c51812dc3a010c7d01b50e0d17dc79c8 --roles trainer "
+        "--key governor/key.json --password-file governor/password"
+    ),
+)
 def set_member(
-    member: Annotated[str, typer.Argument(help="The member's address, as `fedchain keys show` prints it.")],
+    member: Annotated[
+        str, typer.Argument(metavar="ADDRESS", help="The member's address, as `fedchain keys show` prints it.")
+    ],
     key: Key,
-    roles: Annotated[list[str], typer.Option("--roles", help="governor, trainer, aggregator, auditor or none.")],
+    roles: Annotated[
+        list[str],
+        typer.Option(
+            "--roles", metavar="ROLE", help="governor, trainer, aggregator, auditor or none; may be repeated."
+        ),
+    ],
     password_file: PasswordFile = None,
     federation: FederationOption = FEDERATION,
     json: Json = False,
 ) -> None:
     """Give an address its roles; what it had before is replaced.
 
-    Example: fedchain member set 0x70997970c51812dc3a010c7d01b50e0d17dc79c8 --roles trainer --key governor/key.json
+    The key must be a governor's. A site is a trainer; --roles none takes every role away.
     """
     change = MemberSet(address(member), read_roles(roles))
     record = asyncio.run(append(federation, open_key(key, password_file), [change]))[0]
     show({"seq": record.seq, "member": change.member, "roles": role_names(change.roles)}, json=json)
 
 
-@app.command("list")
+@app.command("list", epilog=example("fedchain member list --json"))
 def list_members(federation: FederationOption = FEDERATION, json: Json = False) -> None:
-    """List members and their roles.
-
-    Example: fedchain member list --json
-    """
+    """List members and their roles."""
 
     async def read() -> list[dict[str, Any]]:
         async with await open_ledger(load_federation(federation)) as ledger:

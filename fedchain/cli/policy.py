@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from fedchain.cli.ledger import append, open_ledger, put
-from fedchain.cli.options import FEDERATION, Blobs, FederationOption, Json, Key, PasswordFile, open_key
+from fedchain.cli.options import FEDERATION, Blobs, FederationOption, Json, Key, PasswordFile, example, open_key
 from fedchain.cli.output import show
 from fedchain.core import policy as policies
 from fedchain.core.document import explain
@@ -25,56 +25,73 @@ from fedchain.store.files import FileBlobs
 app = typer.Typer(help="Set and show the policy.", no_args_is_help=True)
 
 
-@app.command("set")
+@app.command(
+    "set",
+    short_help="Put a policy into force.",
+    epilog=example(
+        "fedchain policy set --algorithm fedbuff --size 3 --key governor/key.json --blobs aggregator/state/blobs",
+        "fedchain policy set --file policy.json --key governor/key.json --blobs aggregator/state/blobs",
+    ),
+)
 def set_policy(
     key: Key,
     blobs: Blobs,
     algorithm: Annotated[
-        str | None, typer.Option("--algorithm", help="fedbuff, fedasync or fedavg, with the options below.")
+        str | None,
+        typer.Option("--algorithm", metavar="NAME", help="fedbuff, fedasync or fedavg, with the options below."),
     ] = None,
-    file: Annotated[Path | None, typer.Option("--file", help="Or a policy document (JSON).")] = None,
-    size: Annotated[int, typer.Option("--size", help="Updates per version (fedbuff).")] = 10,
-    rate: Annotated[float | None, typer.Option("--rate", help="Server learning rate, or mixing rate.")] = None,
-    max_staleness: Annotated[int, typer.Option("--max-staleness", help="Versions that a base may lie back.")] = 16,
-    timeout_s: Annotated[int, typer.Option("--timeout-s", help="Seconds after which a buffer may be closed.")] = 3600,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="FILE", help="Instead: a policy document (JSON, see docs/format.md)."),
+    ] = None,
+    size: Annotated[int, typer.Option("--size", metavar="N", help="fedbuff: updates that make a version.")] = 10,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            "--rate",
+            metavar="X",
+            help="fedbuff: server learning rate, 1.0; fedasync: mixing rate, 0.6 where not given.",
+        ),
+    ] = None,
+    max_staleness: Annotated[
+        int,
+        typer.Option(
+            "--max-staleness",
+            metavar="N",
+            help="fedbuff, fedasync: versions that may have come since the one a site trained on.",
+        ),
+    ] = 16,
+    timeout_s: Annotated[
+        int,
+        typer.Option("--timeout-s", metavar="N", help="Seconds after its first update until a buffer may be closed."),
+    ] = 3600,
     password_file: PasswordFile = None,
     federation: FederationOption = FEDERATION,
     json: Json = False,
 ) -> None:
-    """Put a policy into force.
+    """Put a policy into force: how many updates make a version, and how they are merged.
 
-    Example: fedchain policy set --algorithm fedbuff --size 3 --key governor/key.json --blobs aggregator/state/blobs
+    The key must be a governor's. The buffer that is filling keeps its policy; the next one has the new one.
     """
     if (algorithm is None) == (file is None):
         raise ConfigError("policy set needs either --algorithm or --file")
-    limits = {"max_staleness": max_staleness, "timeout_s": timeout_s}
-    match algorithm:
-        case None:
-            policy = read_policy(file or Path())
-        case "fedbuff":
-            policy = policies.fedbuff(size=size, rate=rate or 1.0, **limits)
-        case "fedasync":
-            policy = policies.fedasync(alpha=rate or 0.6, **limits)
-        case "fedavg":
-            policy = policies.fedavg(timeout_s=timeout_s)
-        case _:
-            raise ConfigError(f"--algorithm {algorithm}: fedbuff, fedasync and fedavg are known")
+    if algorithm is None:
+        policy = read_policy(file or Path())
+    else:
+        policy = named_policy(algorithm, size=size, rate=rate, max_staleness=max_staleness, timeout_s=timeout_s)
     account = open_key(key, password_file)
     content = put(FileBlobs(blobs), policy.canonical())
     record = asyncio.run(append(federation, account, [PolicySet(content)]))[0]
     show({"seq": record.seq, "policy": policy.model_dump(mode="json")}, json=json)
 
 
-@app.command("show")
+@app.command("show", epilog=example("fedchain policy show --blobs aggregator/state/blobs"))
 def show_policy(
     blobs: Blobs,
     federation: FederationOption = FEDERATION,
     json: Json = False,
 ) -> None:
-    """Print the policy in force.
-
-    Example: fedchain policy show --blobs aggregator/state/blobs
-    """
+    """Print the policy in force."""
 
     async def read() -> dict[str, Any]:
         async with await open_ledger(load_federation(federation)) as ledger:
@@ -84,6 +101,24 @@ def show_policy(
             return {"seq": seq, "cid": content.cid, **policy.model_dump(mode="json")}
 
     show(asyncio.run(read()), json=json)
+
+
+def named_policy(name: str, *, size: int, rate: float | None, max_staleness: int, timeout_s: int) -> Policy:
+    """Make the policy of an algorithm; raises ConfigError naming key, value and what is allowed."""
+    try:
+        match name:
+            case "fedbuff":
+                rate = 1.0 if rate is None else rate
+                return policies.fedbuff(size=size, rate=rate, max_staleness=max_staleness, timeout_s=timeout_s)
+            case "fedasync":
+                alpha = 0.6 if rate is None else rate
+                return policies.fedasync(alpha=alpha, max_staleness=max_staleness, timeout_s=timeout_s)
+            case "fedavg":
+                return policies.fedavg(timeout_s=timeout_s)
+            case _:
+                raise ConfigError(f"--algorithm {name}: fedbuff, fedasync and fedavg are known")
+    except ValidationError as error:
+        raise ConfigError(f"policy {name}: {explain(error)}") from error
 
 
 def read_policy(file: Path) -> Policy:

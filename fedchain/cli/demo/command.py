@@ -16,12 +16,15 @@ FINDINGS = 1
 
 
 def demo(
-    task: Annotated[str, typer.Option("--task", help="wdbc (patients) or digits (scans).")] = "wdbc",
-    sites: Annotated[int, typer.Option("--sites", min=2, max=12, help="Hospitals.")] = 4,
-    versions: Annotated[int, typer.Option("--versions", min=1, help="Versions after genesis.")] = 16,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Decides who gets which patients, and all training.")] = 0,
+    task: Annotated[str, typer.Option("--task", metavar="NAME", help="wdbc (patients) or digits (scans).")] = "wdbc",
+    sites: Annotated[int, typer.Option("--sites", metavar="N", min=2, max=12, help="Hospitals.")] = 4,
+    versions: Annotated[int, typer.Option("--versions", metavar="N", min=1, help="Versions after genesis.")] = 16,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, help="Decides who gets which patients, and all training.")
+    ] = 0,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Folder to keep everything in; by default a new one.")
+        Path | None,
+        typer.Option("--folder", metavar="FOLDER", help="Folder to keep everything in; by default a new one."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -29,8 +32,6 @@ def demo(
 
     A development chain, a contract, an aggregator and the hospitals run as separate processes, each with its
     own key, data and blobs. One hospital is slow. Ends with 0 when the audit is clean, with 1 when it is not.
-
-    Example: fedchain demo --task digits --sites 6 --versions 10
     """
     from fedchain.cli.demo.play import play  # noqa: PLC0415 - torch takes seconds to import
     from fedchain.cli.demo.verdict import show_result  # noqa: PLC0415
