@@ -8,6 +8,7 @@ import torch
 from simulation.federation import Simulation
 from simulation.services import Cut
 
+from fedchain.core.policy import Policy, fedbuff
 from fedchain.core.records import Record, UpdateSubmitted
 from fedchain.node.journal import Journal
 from fedchain.node.node import Node
@@ -36,6 +37,11 @@ class Small:
 
     def evaluate(self, model: torch.nn.Module, run: Run) -> dict[str, float]:
         return {"bias": float(model.get_parameter("bias")[0])}
+
+
+def roomy(updates: int = 3) -> Policy:
+    """Take so many updates of each site into a buffer that does not close."""
+    return fedbuff(size=100, per_site=updates)
 
 
 class Site:

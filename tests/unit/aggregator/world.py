@@ -1,0 +1,63 @@
+"""A simulated federation around one aggregator."""
+
+from __future__ import annotations
+
+import time
+
+from simulation.federation import AGGREGATOR, Simulation
+from simulation.services import Cut
+
+from fedchain.aggregator.aggregator import Aggregator
+from fedchain.core.content import Content
+from fedchain.core.manifest import Manifest
+from fedchain.core.policy import fedbuff
+from fedchain.core.ports import Buffer
+from fedchain.core.records import ModelPublished, Payload, Record
+from fedchain.store.alone import LoneStore
+from fedchain.store.memory import MemoryBlobs
+
+
+class Asked(LoneStore):
+    """A store that remembers what was asked of it."""
+
+    def __init__(self, blobs: MemoryBlobs) -> None:
+        super().__init__(blobs)
+        self.contents: list[Content] = []
+
+    async def fetch(self, content: Content) -> Buffer:
+        self.contents.append(content)
+        return await super().fetch(content)
+
+
+class World:
+    """A simulated federation of three sites whose blocks bear the time of day, and an aggregator."""
+
+    def __init__(self, **policy: int) -> None:
+        self.blobs = MemoryBlobs()
+        rules = fedbuff(**({"size": 2, "per_site": 2} | policy))
+        self.simulation = Simulation(blobs=self.blobs, policy=rules, now=int(time.time()) - 60)
+        self.store = Asked(self.blobs)
+        self.ledger = Cut(self.simulation.chain, AGGREGATOR)
+
+    def aggregator(self, *, patience_s: float = 0.01, ledger: Cut | None = None) -> Aggregator:
+        return Aggregator(AGGREGATOR, ledger or self.ledger, self.store, threads=1, patience_s=patience_s)
+
+    def submit(self, number: int, content: Content | None = None) -> Record:
+        """Let a site submit in a block of now."""
+        self.simulation.now = int(time.time()) - 1
+        return self.simulation.submit(number, content=content)
+
+    def published(self, version: int) -> bool:
+        return self.simulation.versions > version
+
+    def manifest(self, version: int) -> Manifest:
+        claims = [r.payload for r in self.simulation.chain.records if isinstance(r.payload, ModelPublished)]
+        content = claims[version].manifest
+        return Manifest.parse(self.blobs.open(content).read(0, content.size))
+
+    def decisions(self, version: int) -> dict[int, str]:
+        """Say what a manifest decides of each update, by seq."""
+        return {line.seq: str(line.decision) for line in self.manifest(version).updates}
+
+    def records(self, kind: type[Payload]) -> list[Record]:
+        return [record for record in self.simulation.chain.records if isinstance(record.payload, kind)]
