@@ -148,7 +148,7 @@ def test_models_come_back_bit_for_bit(model: dict[str, Any], data: st.DataObject
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_no_fraction_is_taken_as_it_is(dtype: type) -> None:
-    with pytest.raises(FormatError, match="tensor mean is F.*: only whole numbers can be taken as they are"):
+    with pytest.raises(FormatError, match=r"tensor mean is F.*: only whole numbers can be taken as they are"):
         layout_of({"mean": np.ones(2, dtype)}, {"mean": Rule.FRESHEST})
 
 
