@@ -159,7 +159,10 @@ class Node(Service):
         if latest is None or latest.version == self._verified or self.follower.faults:
             return
         self._doing = f"fetching version {latest.version}"
+        claimed, genesis = latest.claim.model.size, self.follower.history.published[0].claim.model.size
         try:
+            if claimed != genesis:  # not a byte of it needs to be fetched
+                raise FormatError(f"the record says {claimed} bytes, genesis has {genesis}")
             layout, model = await self.follower.layout(), await self._store.fetch(latest.claim.model)
             self._arrays = await asyncio.to_thread(read_model, layout, model)
         except FormatError as error:

@@ -13,7 +13,7 @@ from unit.node.site import Site, Small, roomy
 
 from fedchain.core.errors import ConfigError, FormatError, LedgerError, LedgerUnreachable, TaskError
 from fedchain.core.policy import fedavg, fedbuff
-from fedchain.core.records import MemberSet, Role, UpdateSubmitted, Version
+from fedchain.core.records import MemberSet, ModelPublished, Role, UpdateSubmitted, Version
 from fedchain.training.task import Fit, Run
 
 DOWN = LedgerUnreachable("http://127.0.0.1:8545 does not answer: is it running?")
@@ -229,16 +229,20 @@ async def test_a_wrong_model_is_seen_by_a_node_that_replays(tmp_path: Path) -> N
     assert len(doubter.submitted) == before
 
 
-async def test_bytes_that_are_no_model_are_an_obstacle(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "reason"), [(8, "the record says 8 bytes, genesis has"), (None, "layout")])
+async def test_bytes_that_are_no_model_are_an_obstacle(tmp_path: Path, size: int | None, reason: str) -> None:
     simulation = Simulation(policy=fedbuff(size=2, per_site=2))
     await simulation.found()
     simulation.submit(1)
     simulation.submit(2)
-    record = await simulation.publish(await simulation.plan(), model=simulation.put(b"no model"))
+    genesis = next(r.payload for r in simulation.chain.records if isinstance(r.payload, ModelPublished))
+    model = simulation.put(bytes(size or genesis.model.size))
+    record = await simulation.publish(await simulation.plan(), model=model)
     site = Site(tmp_path, simulation)
     node = site.node()
     async with running(node) as work:
         await until(work, lambda: f"version 1 by {record.actor} is no model: " in str(node.obstacle()))
+    assert reason in str(node.obstacle())
     assert site.submitted == []
 
 
