@@ -15,7 +15,7 @@ from typing import Any, Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from fedchain.core.admission import Inspection
-from fedchain.core.content import Content
+from fedchain.core.document import put
 from fedchain.core.errors import FedchainError, LedgerRefused, Reorganised, Unavailable
 from fedchain.core.follower import Fault, Follower
 from fedchain.core.history import Outlook
@@ -204,7 +204,7 @@ class Aggregator(Service):
         model = await recompute(plan, layout, self._store, self._store.local.create(), threads=self._threads)
         self._merging.observe(time.monotonic() - started)
         self._made = manifest_of(history.federation, plan, model)
-        manifest = await asyncio.to_thread(self._put, self._made.canonical())
+        manifest = await asyncio.to_thread(put, self._store.local, self._made.canonical())
         claim = ModelPublished(plan.version, plan.through, model, manifest)
         if plan.version < len(history.published):
             if claim != history.published[plan.version].claim:
@@ -242,8 +242,3 @@ class Aggregator(Service):
                 event.cancel()
         for event in done:
             event.result()
-
-    def _put(self, data: bytes) -> Content:
-        writer = self._store.local.create()
-        writer.write(data)
-        return writer.commit()

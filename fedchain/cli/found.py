@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedchain.cli.ledger import open_ledger, put
+from fedchain.cli.ledger import open_ledger
 from fedchain.cli.options import FEDERATION, Blobs, FederationOption, Json, Key, PasswordFile, open_key
 from fedchain.cli.output import show
+from fedchain.core.document import put
 from fedchain.core.errors import ConfigError
 from fedchain.core.manifest import genesis_manifest
 from fedchain.core.modelfile import Arrays, layout_of, write_model

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedchain.core.content import Content
-from fedchain.core.ports import Blobs
 from fedchain.core.records import Payload, Record, address
 from fedchain.daemon.federation import FederationFile, load_federation
 from fedchain.ledger.ethereum import EthereumLedger
@@ -25,10 +23,3 @@ async def append(file: Path, account: LocalAccount, payloads: Sequence[Payload])
     """Append records one after the other."""
     async with await open_ledger(load_federation(file), account) as ledger:
         return [await ledger.append(payload) for payload in payloads]
-
-
-def put(blobs: Blobs, data: bytes) -> Content:
-    """Store a document."""
-    writer = blobs.create()
-    writer.write(data)
-    return writer.commit()

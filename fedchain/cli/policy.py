@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from fedchain.cli.ledger import append, open_ledger, put
+from fedchain.cli.ledger import append, open_ledger
 from fedchain.cli.options import FEDERATION, Blobs, FederationOption, Json, Key, PasswordFile, example, open_key
 from fedchain.cli.output import show
 from fedchain.core import policy as policies
-from fedchain.core.document import explain
+from fedchain.core.document import explain, put
 from fedchain.core.errors import ConfigError
 from fedchain.core.follower import Follower
 from fedchain.core.policy import Policy

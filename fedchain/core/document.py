@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from fedchain.core.content import Content, content_of
 from fedchain.core.errors import FormatError
+from fedchain.core.ports import Blobs
 
 _EXACT = 2**53
 
@@ -70,6 +71,16 @@ class Blob(Document):
     def content(self) -> Content:
         """The pair that records carry."""
         return content_of(self.cid, self.size)
+
+
+def put(blobs: Blobs, data: bytes) -> Content:
+    """Store a document's bytes and return their name; on any error nothing is left."""
+    writer = blobs.create()
+    try:
+        writer.write(data)
+        return writer.commit()
+    finally:
+        writer.abort()
 
 
 def explain(error: ValidationError) -> str:

@@ -30,9 +30,6 @@ Seq = NewType("Seq", int)
 Version = NewType("Version", int)
 """A number of a global model; 0 is genesis."""
 
-NO_VERSION: Final = Version(-1)
-"""Latest version of a federation whose genesis is not published."""
-
 NOBODY: Final = Address("0x" + "0" * 40)
 
 

@@ -9,10 +9,7 @@ from typing import Any, Final, Self
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from fedchain.core.errors import LedgerUnreachable
-
 _TIMEOUT: Final = ClientTimeout(total=5)
-_EVERY_S: Final = 0.1
 
 
 class Daemons:
@@ -43,11 +40,3 @@ class Daemons:
     async def statuses(self, urls: Sequence[str]) -> list[dict[str, Any] | None]:
         """Ask several at once."""
         return list(await asyncio.gather(*map(self.status, urls)))
-
-    async def until_up(self, url: str, timeout: float) -> None:
-        """Wait until a daemon answers; raises LedgerUnreachable."""
-        deadline = asyncio.get_running_loop().time() + timeout
-        while await self.status(url) is None:
-            if asyncio.get_running_loop().time() > deadline:
-                raise LedgerUnreachable(f"{url} did not answer within {timeout:g} s: look at its log")
-            await asyncio.sleep(_EVERY_S)

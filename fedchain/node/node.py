@@ -14,7 +14,7 @@ from typing import Any, Final
 from prometheus_client import Counter, Gauge
 
 from fedchain.core.content import Content
-from fedchain.core.document import Document
+from fedchain.core.document import Document, put
 from fedchain.core.errors import (
     ContentError,
     Corrupt,
@@ -248,7 +248,7 @@ class Node(Service):
     async def _report(self, version: Published) -> None:
         """Put an evaluation on the ledger."""
         report = Report(version=version.version, model=version.claim.model.cid, metrics=self._metrics).canonical()
-        content = await asyncio.to_thread(self._put, report)
+        content = await asyncio.to_thread(put, self._store.local, report)
         await self._append(EvaluationReported(version.version, content), f"report:{version.version}")
 
     async def _replay(self, follower: Follower, version: Published, manifest: Manifest) -> list[Discrepancy]:
@@ -265,11 +265,6 @@ class Node(Service):
         if not found and version.version:
             self._say(self._append(Attested(version.version, Meaning.RECOMPUTED), f"attest:{version.version}"))
         return found
-
-    def _put(self, data: bytes) -> Content:
-        writer = self._store.local.create()
-        writer.write(data)
-        return writer.commit()
 
     def _say(self, what: Any) -> None:
         """Append a record that nothing waits for."""

@@ -37,7 +37,6 @@ from fedchain.training.trainer import Options, Trainer
 SLOW_S: Final = 1.5
 """Seconds that a training takes at the slow hospital; the others take what they take."""
 
-START_S: Final = 90.0
 CPU: Final = Options(device="cpu", threads=1)
 
 Metrics = dict[str, float]

@@ -15,7 +15,8 @@ from eth_account.signers.local import LocalAccount
 from fedchain.aggregator.settings import AggregatorTable
 from fedchain.cli.daemons import write_config
 from fedchain.cli.found import found, publish_genesis
-from fedchain.cli.ledger import open_ledger, put
+from fedchain.cli.ledger import open_ledger
+from fedchain.core.document import put
 from fedchain.core.modelfile import Arrays
 from fedchain.core.policy import Policy
 from fedchain.core.records import Address, MemberSet, PolicySet, Role, address
