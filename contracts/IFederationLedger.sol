@@ -79,7 +79,7 @@ library Roles {
  *
  * The rules here are those that protect the order and the authorship of records. What a record means for the model -
  * admission, staleness, when a buffer closes, whose content may be called erased - readers decide from the records
- * alone (`fedchain/core/history.py`). Nothing personal belongs here: no names, no free text, no hash of a dataset.
+ * alone (`fedchain/core/rules/history.py`). Nothing personal belongs here: no names, no free text, no hash of a dataset.
  */
 interface IFederationLedger is IERC5267 {
     // ------------------------------------------------------------------------------------------------ records

@@ -14,18 +14,18 @@ from typing import Any, Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from fedchain.core.admission import Inspection
-from fedchain.core.document import put
 from fedchain.core.errors import FedchainError, LedgerRefused, Reorganised, Unavailable
-from fedchain.core.follower import Fault, Follower
-from fedchain.core.history import Outlook
-from fedchain.core.inspection import UNAVAILABLE
-from fedchain.core.manifest import Discrepancy, Manifest, manifest_of
-from fedchain.core.plan import Plan
+from fedchain.core.formats.document import put
+from fedchain.core.ledger.records import Address, BufferClosed, ModelPublished, Record, Role, Seq, UpdateSubmitted
 from fedchain.core.ports import Ledger, Store
-from fedchain.core.recompute import inspect_record, plan_again, recompute
-from fedchain.core.records import Address, BufferClosed, ModelPublished, Record, Role, Seq, UpdateSubmitted
+from fedchain.core.rules.admission import Inspection
+from fedchain.core.rules.history import BufferState
+from fedchain.core.rules.manifest import Discrepancy, Manifest, manifest_of
+from fedchain.core.rules.plan import Plan
+from fedchain.core.updates.inspection import UNAVAILABLE
 from fedchain.daemon.service import Service
+from fedchain.replica.follower import Fault, Follower
+from fedchain.replica.recompute import inspect_record, plan_again, recompute
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +42,14 @@ FETCHES: Final = 4
 class Aggregator(Service):
     """One aggregator at work."""
 
-    def __init__(self, member: Address, ledger: Ledger, store: Store, *, threads: int, patience_s: float) -> None:
+    def __init__(
+        self, member: Address, ledger: Ledger, store: Store, *, threads: int, unavailable_after_s: float
+    ) -> None:
         super().__init__(member, Follower(ledger, store))
         self._ledger = ledger
         self._store = store
         self._threads = threads
-        self._patience_s = patience_s
+        self._unavailable_after_s = unavailable_after_s
         self._inspections: dict[Seq, Inspection] = {}
         self._inspecting: dict[Seq, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(FETCHES)
@@ -74,19 +76,19 @@ class Aggregator(Service):
         merged = [line.staleness or 0 for line in lines if line.decision == "merged"]
         return {
             **super().status(),
-            "version": history.settled - 1,
+            "version": history.applied - 1,
             "updates": dict(Tally(str(line.decision) for line in lines)),
             "mean_staleness": sum(merged) / len(merged) if merged else None,
             "waiting": sum(isinstance(record.payload, UpdateSubmitted) for record in history.tail),
         }
 
-    def hindrance(self) -> str | None:
+    def blocked(self) -> str | None:
         """Say what keeps the aggregator from publishing though everybody answers."""
-        if common := super().hindrance():
+        if common := super().blocked():
             return common
         history = self.follower.history
         if Role.AGGREGATOR not in history.members.roles(self._member, Seq(history.length)):
-            return f"{self._member} is no aggregator: the governor makes it one with `fedchain member set`"
+            return f"{self._member} is not an aggregator: the governor makes it one with `fedchain member set`"
         return None
 
     async def _step(self) -> None:
@@ -95,16 +97,16 @@ class Aggregator(Service):
         idle = IDLE_S
         try:
             await self._follow()
-            self._trouble = None
-            self._version.set(self.follower.history.settled - 1)
-            if self.obstacle() is None:
-                outlook = self.follower.history.outlook(self._inspections)
-                self._fetch_ahead(outlook)
-                if outlook.plan is not None:
-                    await self._publish(outlook.plan)
+            self._last_error = None
+            self._version.set(self.follower.history.applied - 1)
+            if self.not_ready() is None:
+                state = self.follower.history.buffer_state(self._inspections)
+                self._fetch_ahead(state)
+                if state.plan is not None:
+                    await self._publish(state.plan)
                     return
-                await self._close_if_due(outlook)
-                idle = IDLE_S if outlook.due is None else outlook.due - time.time()
+                await self._close_if_due(state)
+                idle = IDLE_S if state.timeout_at is None else state.timeout_at - time.time()
             self._doing = "waiting"
             await self._wait(min(max(idle, RETRY_S), IDLE_S))
         except Reorganised as error:
@@ -112,7 +114,7 @@ class Aggregator(Service):
             self._inspections.clear()  # a seq may name another record now
             self._made = None
         except FedchainError as error:
-            self._trouble = str(error)
+            self._last_error = str(error)
             log.warning("%s; trying again in %g s", error, RETRY_S)
             await asyncio.sleep(RETRY_S)
 
@@ -126,12 +128,12 @@ class Aggregator(Service):
         try:
             await self.follower.advance()
         except Unavailable as error:
-            if not 0 < history.settled < len(history.published):
+            if not 0 < history.applied < len(history.published):
                 raise
-            log.warning("version %d is published, but %s: making it again", history.settled, error)
+            log.warning("version %d is published, but %s: making it again", history.applied, error)
         self._compare()
-        if history.settled and not self.follower.faults:
-            await self._hold(history.settled - 1)
+        if history.applied and not self.follower.faults:
+            await self._hold(history.applied - 1)
 
     def _compare(self) -> None:
         """Compare the version that this aggregator made with the one that is published: the same updates, one result.
@@ -149,7 +151,7 @@ class Aggregator(Service):
             self.follower.faults.append(Fault(published, (found,)))
 
     async def _hold(self, version: int) -> None:
-        """Have a settled version's model here; merge it once more where nobody gives it."""
+        """Have a settled version's model here; merge it once more where no peer has it."""
         model = self.follower.history.published[version].claim.model
         manifest = self.follower.manifests.get(version)
         try:
@@ -164,14 +166,14 @@ class Aggregator(Service):
                 plan, await self.follower.layout(), self._store, self._store.local.create(), threads=self._threads
             )
 
-    def _fetch_ahead(self, outlook: Outlook) -> None:
+    def _fetch_ahead(self, state: BufferState) -> None:
         """Start to fetch and inspect every update that is not consumed yet; forget those that are."""
         tail = {record.seq: record for record in self.follower.history.tail}
         for seq in self._inspections.keys() - tail.keys():
             del self._inspections[seq]
-        for record in outlook.wanted:
+        for record in state.to_inspect:
             if record.seq not in self._inspecting:
-                norm = outlook.policy.admission.max_norm is not None
+                norm = state.policy.admission.max_norm is not None
                 self._inspecting[record.seq] = asyncio.create_task(self._inspect(record, norm))
 
     async def _inspect(self, record: Record, norm: bool) -> None:
@@ -180,8 +182,8 @@ class Aggregator(Service):
             async with self._slots:
                 layout = await self.follower.layout()
                 found = await inspect_record(record, self.follower.history, layout, self._store, norm=norm)
-            if found is UNAVAILABLE and time.time() < record.time + self._patience_s:
-                log.info("record %d: nobody gives %s yet", record.seq, record.payload)
+            if found is UNAVAILABLE and time.time() < record.time + self._unavailable_after_s:
+                log.info("record %d: no peer has %s yet", record.seq, record.payload)
                 await asyncio.sleep(RETRY_S)
             else:
                 self._inspections[record.seq] = found
@@ -208,7 +210,7 @@ class Aggregator(Service):
         claim = ModelPublished(plan.version, plan.through, model, manifest)
         if plan.version < len(history.published):
             if claim != history.published[plan.version].claim:
-                raise Unavailable(f"version {plan.version} is published as other bytes, which nobody gives: {claim}")
+                raise Unavailable(f"version {plan.version} is published as other bytes, which no peer has: {claim}")
             return
         try:
             record = await self._ledger.append(claim, key=f"publish:{plan.version}")
@@ -220,13 +222,13 @@ class Aggregator(Service):
             self._published.inc()
             log.info("version %d is record %d: %d merged, %s", plan.version, record.seq, len(plan.merged), model.cid)
 
-    async def _close_if_due(self, outlook: Outlook) -> None:
+    async def _close_if_due(self, state: BufferState) -> None:
         """Close a buffer whose time is over; the block's time decides whether it was."""
         now = time.time()
-        if outlook.due is None or outlook.wanted or now < max(outlook.due, self._closed_at + RETRY_S):
+        if state.timeout_at is None or state.to_inspect or now < max(state.timeout_at, self._closed_at + RETRY_S):
             return
         self._closed_at = now
-        log.info("the buffer of version %d is over its time with %d updates", outlook.version, len(outlook.admitted))
+        log.info("the buffer of version %d is over its time with %d updates", state.version, len(state.admitted))
         await self._ledger.append(BufferClosed())
 
     async def _wait(self, idle: float) -> None:

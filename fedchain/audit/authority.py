@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Final
 
-from fedchain.audit.finding import Notebook, Rule
-from fedchain.audit.spelling import record_evidence, roles_text
-from fedchain.core.content import NOTHING, Content
-from fedchain.core.members import Members
-from fedchain.core.records import (
+from fedchain.audit.findings import Findings, Rule
+from fedchain.audit.formatting import record_evidence, roles_text
+from fedchain.core.ledger.content import NOTHING, Content
+from fedchain.core.ledger.members import Members
+from fedchain.core.ledger.records import (
     Attested,
     ContentErased,
     EvaluationReported,
@@ -38,7 +38,7 @@ NEEDED: Final[dict[Kind, Role]] = {
 """Any of these roles will do (IFederationLedger.sol)."""
 
 
-def check_authority(records: Sequence[Record], book: Notebook) -> tuple[list[Record], frozenset[Content]]:
+def check_authority(records: Sequence[Record], findings: Findings) -> tuple[list[Record], frozenset[Content]]:
     """Check who did what, and what each record refers to.
 
     Returns the records up to the first that no FederationLedger would have taken - what follows it cannot be
@@ -47,17 +47,19 @@ def check_authority(records: Sequence[Record], book: Notebook) -> tuple[list[Rec
     members, versions = Members(), 0
     erased: set[Content] = set()
     for record in records:
-        before = len(book.findings)
+        before = len(findings.found)
         roles = members.roles(record.actor, record.seq)
         if not _is_first(record) and not roles & NEEDED[record.kind]:
             expected = f"one of {roles_text(NEEDED[record.kind])}"
-            book.find(Rule.AUTHORITY, f"record {record.seq}", f"its actor {record.actor} is {roles_text(roles)}",
+            findings.find(Rule.AUTHORITY, f"record {record.seq}", f"its actor {record.actor} is {roles_text(roles)}",
                       expected, record_evidence(record))  # fmt: skip
-        _check_references(record, versions, book)
+        _check_references(record, versions, findings)
         if isinstance(record.payload, ContentErased):
-            erased |= _erasure(record, record.payload, roles, records, book)
-        elif len(book.findings) > before:
-            book.gap(f"records from {record.seq} on", "no FederationLedger takes such a record: check the contract")
+            erased |= _erasure(record, record.payload, roles, records, findings)
+        elif len(findings.found) > before:
+            findings.skip(
+                f"records from {record.seq} on", "no FederationLedger takes such a record: check the contract"
+            )
             return list(records[: record.seq]), frozenset(erased)
         match record.payload:
             case MemberSet() as change:
@@ -81,7 +83,7 @@ def _is_first(record: Record) -> bool:
     )
 
 
-def _check_references(record: Record, versions: int, book: Notebook) -> None:
+def _check_references(record: Record, versions: int, findings: Findings) -> None:
     match record.payload:
         case UpdateSubmitted(base=base):
             stated, holds = f"base version {base}", base < versions
@@ -95,20 +97,21 @@ def _check_references(record: Record, versions: int, book: Notebook) -> None:
         expected = f"a version of the {versions} published before" if versions else "no version: none is published"
         if isinstance(record.payload, ModelPublished):
             expected = f"version {versions}"
-        book.find(Rule.SEQUENCE, f"record {record.seq}", stated, expected, record_evidence(record))
+        findings.find(Rule.SEQUENCE, f"record {record.seq}", stated, expected, record_evidence(record))
 
 
 def _erasure(
-    record: Record, erasure: ContentErased, roles: Role, records: Sequence[Record], book: Notebook
+    record: Record, erasure: ContentErased, roles: Role, records: Sequence[Record], findings: Findings
 ) -> set[Content]:
     """Return what an erasure covers; nothing where its actor had no say over it."""
     target = records[erasure.seq] if erasure.seq < record.seq else None
     if target is None or not contents_of(target):
-        book.find(Rule.SEQUENCE, f"record {record.seq}", f"erases the content of record {erasure.seq}",
+        findings.find(Rule.SEQUENCE, f"record {record.seq}", f"erases the content of record {erasure.seq}",
                   "an earlier record that carries content", record_evidence(record))  # fmt: skip
         return set()
     if record.actor != target.actor and Role.GOVERNOR not in roles:
-        book.find(Rule.AUTHORITY, f"record {record.seq}", f"{record.actor} erases the content of record {erasure.seq}",
-                  f"its owner {target.actor}, or a governor", record_evidence(record))  # fmt: skip
+        stated = f"{record.actor} erases the content of record {erasure.seq}"
+        expected = f"its owner {target.actor}, or a governor"
+        findings.find(Rule.AUTHORITY, f"record {record.seq}", stated, expected, record_evidence(record))
         return set()
     return set(contents_of(target).values())

@@ -12,28 +12,28 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Final
 
-from fedchain.audit.finding import Evidence, Finding, Notebook, Rule
-from fedchain.audit.spelling import place_fields, record_text
-from fedchain.core.records import Federation, Head, Record, Seq, first_head, next_head
+from fedchain.audit.findings import Evidence, Finding, Findings, Rule
+from fedchain.audit.formatting import place_fields, record_text
+from fedchain.core.ledger.records import Federation, Head, Record, Seq, first_head, next_head
 
 WINDOW: Final = 256
 """Rows looked ahead for the one that goes on from the last head."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CopyRow:
     """One row of a copy, as it was stored."""
 
     seq: int
     head: Head
     """The head after this record, as the copy has it."""
     record: Record | None
-    """None where the stored words spell no record."""
+    """None where the stored words are not a record."""
     problem: str = ""
     """Why they do not."""
 
     def evidence(self) -> dict[str, str | int]:
-        """Spell the row for a doubter."""
+        """Format the row for a doubter."""
         found: dict[str, str | int] = {"seq": self.seq, "stored_head": f"0x{self.head.hex()}"}
         if self.record is not None:
             found |= {"row": record_text(self.record), **place_fields(self.record)}
@@ -46,7 +46,7 @@ class Copy:
 
     name: str
     """The file, for messages."""
-    rows: Sequence[Row]
+    rows: Sequence[CopyRow]
     """In the order in which the copy would hand them out."""
     through: int | None = None
     """The block up to which the copy says that it is complete; None: all of them."""
@@ -69,7 +69,7 @@ def follow(federation: Federation, copy: Copy) -> Chain:
     """Follow the heads from head_0 through a copy and name every row at which they break."""
     walk = _Walk(federation, copy)
     walk.run()
-    return Chain(tuple(walk.records), walk.proven, walk.broken, tuple(walk.book.findings))
+    return Chain(tuple(walk.records), walk.proven, walk.broken, tuple(walk.findings.found))
 
 
 class _Walk:
@@ -84,7 +84,7 @@ class _Walk:
         self.order: list[int] = []
         """Positions of the rows that the heads lead to."""
         self.aside: list[int] = []
-        self.book = Notebook()
+        self.findings = Findings()
 
     def run(self) -> None:
         """Walk to the end, and say which rows are out of place."""
@@ -105,9 +105,9 @@ class _Walk:
                 self._take(found, rows[found].head)
                 at = found + 1
         pairs = differences(self.order, range(len(rows)))
-        report_order(self.copy, [(i, j) for i, j in pairs if i is not None and j is not None], self.book)
+        report_order(self.copy, [(i, j) for i, j in pairs if i is not None and j is not None], self.findings)
         for added in (j for i, j in pairs if i is None and j is not None):
-            report_added(self.copy, rows[added], "a row to which no head leads", self.book)
+            report_added(self.copy, rows[added], "a row to which no head leads", self.findings)
 
     def _goes_on(self, head: Head, index: int) -> bool:
         row = self.copy.rows[index]
@@ -129,23 +129,25 @@ class _Walk:
         hashed = None if row.record is None else next_head(self.head, row.record)
         if hashed is not None and at + 1 < len(rows) and self._goes_on(hashed, at + 1):
             subject, stated = f"record {row.seq}", f"the stored head 0x{row.head.hex()}"
-            self.book.find(Rule.RECORD_HEAD, subject, stated, f"0x{hashed.hex()}, to which its row hashes", evidence)
+            self.findings.find(
+                Rule.RECORD_HEAD, subject, stated, f"0x{hashed.hex()}, to which its row hashes", evidence
+            )
             self._take(at, hashed)
             return
         self.broken = True
         if row.seq > due:
             subject = f"record {due}" if row.seq == due + 1 else f"records {due} to {row.seq - 1}"
-            self.book.find(Rule.RECORD_MISSING, subject, "no row", "one row for every record", evidence)
+            self.findings.find(Rule.RECORD_MISSING, subject, "no row", "one row for every record", evidence)
         elif hashed is None:
-            stated = f"words that spell no record: {row.problem}"
-            self.book.find(Rule.RECORD_CHANGED, f"record {row.seq}", stated, "a record", evidence)
+            stated = f"words that are not a record: {row.problem}"
+            self.findings.find(Rule.RECORD_CHANGED, f"record {row.seq}", stated, "a record", evidence)
         else:
             stated = f"a row that hashes to 0x{hashed.hex()}"
             expected = (
                 f"one that hashes to its head 0x{row.head.hex()}; "
                 "it or the one before it was changed, or one between left out"
             )
-            self.book.find(Rule.RECORD_CHANGED, f"record {row.seq}", stated, expected, evidence)
+            self.findings.find(Rule.RECORD_CHANGED, f"record {row.seq}", stated, expected, evidence)
         self._take(at, row.head)
 
 
@@ -173,18 +175,18 @@ def differences(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> list[tu
     return sorted(pairs, key=lambda pair: min(place for place in pair if place is not None))
 
 
-def report_order(copy: Copy, moved: Sequence[tuple[int, int]], book: Notebook) -> None:
+def report_order(copy: Copy, moved: Sequence[tuple[int, int]], findings: Findings) -> None:
     """Report rows that stand elsewhere: pairs of a record's seq and its place in the copy."""
     if not moved:
         return
     places = ", ".join(f"record {seq} at place {place}" for seq, place in moved)
     subject = "record " + ", ".join(str(seq) for seq, _ in moved)
     first = copy.rows[moved[0][1]].evidence()
-    book.find(
+    findings.find(
         Rule.RECORD_ORDER, subject, f"rows out of order: {places}", "the order of the ledger", first, file=copy.name
     )
 
 
-def report_added(copy: Copy, row: Row, stated: str, book: Notebook) -> None:
-    """Report a row that is no record."""
-    book.find(Rule.RECORD_ADDED, f"record {row.seq}", stated, "no such row", row.evidence(), file=copy.name)
+def report_added(copy: Copy, row: CopyRow, stated: str, findings: Findings) -> None:
+    """Report a row that is not a record."""
+    findings.find(Rule.RECORD_ADDED, f"record {row.seq}", stated, "no such row", row.evidence(), file=copy.name)

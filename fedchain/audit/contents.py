@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from fedchain.audit.finding import Notebook, Rule
+from fedchain.audit.findings import Findings, Rule
 from fedchain.audit.sources import Source, first_difference
-from fedchain.core.content import CHUNK, Content, Digest, cid_text
 from fedchain.core.errors import ContentError, FormatError, Unavailable
-from fedchain.core.follower import MAX_DOCUMENT
-from fedchain.core.ports import Blobs, Buffer, Store
-from fedchain.store.unixfs import Tree, chunks, plant
+from fedchain.core.ledger.content import CHUNK_SIZE, Content, Digest, cid_text
+from fedchain.core.ports import BlobReader, Blobs, Store
+from fedchain.replica.follower import MAX_DOCUMENT
+from fedchain.store.unixfs import Tree, build_tree, chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Damage:
 class Contents:
     """All blobs that an audit can reach; a `Store` (core/ports.py) that hands out only bytes it has hashed."""
 
-    def __init__(self, sources: Sequence[Source], beyond: Store, book: Notebook) -> None:
+    def __init__(self, sources: Sequence[Source], fallback: Store, findings: Findings) -> None:
         self.sources = sources
-        self.beyond = beyond
+        self.fallback = fallback
         """Where a blob is looked for that no source has whole: peers' gateways."""
-        self.book = book
+        self.findings = findings
         self.checked = 0
         """Blobs found whole."""
         self._good: dict[Content, Source | None] = {}
@@ -44,7 +44,7 @@ class Contents:
     @property
     def local(self) -> Blobs:
         """Where blobs from peers end up."""
-        return self.beyond.local
+        return self.fallback.local
 
     async def check(self, content: Content, subject: str) -> bool:
         """Hash a blob in every place, report each wrong byte, and tell whether it can be had whole somewhere.
@@ -56,16 +56,16 @@ class Contents:
                 self._good[content] = await asyncio.to_thread(self._examine, content, subject)
         if self._good[content] is None and content not in self._gone:
             try:
-                await self.beyond.fetch(content)
+                await self.fallback.fetch(content)
             except ContentError:
                 self._gone.add(content)
         return content not in self._gone
 
-    async def fetch(self, content: Content) -> Buffer:
-        """Open a blob that hashes to its CID; raises Unavailable when nobody gives it so."""
+    async def fetch(self, content: Content) -> BlobReader:
+        """Open a blob that hashes to its CID; raises Unavailable when no peer has it so."""
         if await self.check(content, "blob"):
             source = self._good[content]
-            buffer = await self.beyond.fetch(content) if source is None else source.open(content)
+            buffer = await self.fallback.fetch(content) if source is None else source.open(content)
             if buffer is not None:
                 return buffer
         raise Unavailable(
@@ -88,7 +88,7 @@ class Contents:
             if buffer is None:
                 continue
             digests = tuple(_digests(buffer))
-            tree = plant(digests, buffer.size)
+            tree = build_tree(digests, buffer.size)
             if tree.content == content:
                 good = good or source
                 self._check_tree(source, tree, subject)
@@ -105,7 +105,7 @@ class Contents:
             offset, path = fault
             stated = f"byte {offset} of {path} is wrong"
             expected = "the inner nodes of the blob beside it, which is whole"
-            self.book.find(
+            self.findings.find(
                 Rule.CONTENT_TREE, f"tree of {subject}", stated, expected, cid=tree.content.cid, file=path, byte=offset
             )
 
@@ -117,23 +117,23 @@ class Contents:
             evidence["good_copy"] = good.where(content)
         if damage.size != content.size:
             evidence |= {"size": damage.size, "expected_size": content.size}
-            self.book.find(Rule.CONTENT_BYTES, subject, f"{where} has {damage.size} bytes", content.size, evidence)
+            self.findings.find(Rule.CONTENT_BYTES, subject, f"{where} has {damage.size} bytes", content.size, evidence)
             return
         expected = self._leaves(content, good)
         if expected is None:
-            actual = plant(damage.digests, damage.size).content
+            actual = build_tree(damage.digests, damage.size).content
             evidence |= {"digest": actual.digest.hex(), "expected_digest": content.digest.hex()}
             stated = (
                 f"{where} has the CID {actual.cid}; no tree tells which of its {len(damage.digests)} blocks is wrong"
             )
-            self.book.find(Rule.CONTENT_BYTES, subject, stated, content.cid, evidence)
+            self.findings.find(Rule.CONTENT_BYTES, subject, stated, content.cid, evidence)
             return
         wrong = [n for n, (ours, theirs) in enumerate(zip(expected, damage.digests, strict=True)) if ours != theirs]
         block = wrong[0]
         evidence |= {
             "block": block,
             "block_cid": cid_text(0x55, expected[block]),
-            "offset": block * CHUNK,
+            "offset": block * CHUNK_SIZE,
             "digest": damage.digests[block].hex(),
             "expected_digest": expected[block].hex(),
             "wrong_blocks": len(wrong),
@@ -141,9 +141,9 @@ class Contents:
         byte = None if good is None else _first_wrong_byte(content, damage.source, good, block)
         if byte is not None:
             evidence["byte"] = byte
-        at = f"byte {byte}" if byte is not None else f"block {block} at byte {block * CHUNK}"
+        at = f"byte {byte}" if byte is not None else f"block {block} at byte {block * CHUNK_SIZE}"
         stated = f"{at} of {where} is wrong: sha2-256 {damage.digests[block].hex()}"
-        self.book.find(Rule.CONTENT_BYTES, subject, stated, expected[block].hex(), evidence)
+        self.findings.find(Rule.CONTENT_BYTES, subject, stated, expected[block].hex(), evidence)
 
     def _leaves(self, content: Content, good: Source | None) -> Sequence[Digest] | None:
         """Find the digests that a blob's chunks should have: from any tree, or from a good copy."""
@@ -155,10 +155,10 @@ class Contents:
         return leaves if buffer is None else list(_digests(buffer))
 
 
-def _digests(buffer: Buffer) -> Iterator[Digest]:
+def _digests(buffer: BlobReader) -> Iterator[Digest]:
     """Hash a buffer chunk by chunk."""
-    room = memoryview(bytearray(min(CHUNK, buffer.size)))
-    for offset in range(0, max(buffer.size, 1), CHUNK):
+    room = memoryview(bytearray(min(CHUNK_SIZE, buffer.size)))
+    for offset in range(0, max(buffer.size, 1), CHUNK_SIZE):
         part = room[: buffer.size - offset]
         buffer.read_into(offset, part)
         yield Digest(sha256(part).digest())
@@ -168,7 +168,7 @@ def _first_wrong_byte(content: Content, bad: Source, good: Source, block: int) -
     ours, theirs = good.open(content), bad.open(content)
     if ours is None or theirs is None:
         return None
-    offset = block * CHUNK
-    size = min(CHUNK, content.size - offset)
+    offset = block * CHUNK_SIZE
+    size = min(CHUNK_SIZE, content.size - offset)
     found = first_difference(ours.read(offset, size), theirs.read(offset, size))
     return None if found is None else offset + found

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from fedchain.audit.finding import Notebook, Rule
-from fedchain.audit.spelling import record_text, version_evidence
-from fedchain.core.admission import Decision, Inspection
-from fedchain.core.history import History, Outlook, Published
-from fedchain.core.inspection import UNAVAILABLE
-from fedchain.core.manifest import Manifest, UpdateLine, differences, genesis_manifest, manifest_of, update_line
-from fedchain.core.plan import Entry
-from fedchain.core.records import Seq, UpdateSubmitted
+from fedchain.audit.findings import Findings, Rule
+from fedchain.audit.formatting import record_text, version_evidence
+from fedchain.core.ledger.records import Seq, UpdateSubmitted
+from fedchain.core.rules.admission import Decision, Inspection
+from fedchain.core.rules.history import BufferState, History, Published
+from fedchain.core.rules.manifest import Manifest, UpdateLine, differences, genesis_manifest, manifest_of, update_line
+from fedchain.core.rules.plan import Entry
+from fedchain.core.updates.inspection import UNAVAILABLE
 
 Facts = Mapping[Seq, Inspection]
 """What updates' contents are, by seq."""
 
-Rejudge = Callable[[Facts], Awaitable[Outlook]]
+Rejudge = Callable[[Facts], Awaitable[BufferState]]
 """Judges the buffer under these facts, and the auditor's own about all other updates."""
 
 BY_CONTENT: Final = frozenset({Decision.UNAVAILABLE, Decision.MALFORMED, Decision.OUT_OF_RANGE, Decision.NORM_BOUND})
@@ -35,11 +35,11 @@ ADMISSIBLE: Final = Inspection(None, 0, 0)
 class Judge:
     """Judges one version's manifest."""
 
-    def __init__(self, history: History, version: Published, stated: Manifest, book: Notebook) -> None:
+    def __init__(self, history: History, version: Published, stated: Manifest, findings: Findings) -> None:
         self._history = history
         self._version = version
         self._stated = stated
-        self._book = book
+        self._findings = findings
         self._lines = {Seq(line.seq): line for line in stated.updates}
         self._named: set[Seq] = set()
         """Updates about which there is a finding already."""
@@ -54,37 +54,37 @@ class Judge:
         if claim.through != 0:
             self._find(Rule.VERSION_BOUNDARY, "through", claim.through, "0: genesis consumes nothing")
 
-    async def judge(self, facts: Facts, rejudge: Rejudge) -> Outlook:
-        """Compare accounts, decisions, numbers and keys, in this order; returns the outlook that the rules imply.
+    async def judge(self, facts: Facts, rejudge: Rejudge) -> BufferState:
+        """Compare accounts, decisions, numbers and keys, in this order; returns the state that the rules imply.
 
         `facts` are those about contents that are taken from the manifest.
         """
-        honest = outlook = await rejudge(facts)
+        honest = state = await rejudge(facts)
         left_out = self._compare_accounts(honest)
-        if left_out and not self._is_of(outlook):
+        if left_out and not self._is_of(state):
             facts = {**facts, **dict.fromkeys(left_out, UNAVAILABLE)}
-            outlook = await rejudge(facts)
-        while self._is_judgeable and (seq := self._first_departure(outlook)) is not None:
-            self._compare_line(seq, outlook)
-            if not self._is_of(outlook):
-                facts = {**facts, seq: self._as_stated(seq, outlook)}
-                outlook = await rejudge(facts)
-        for seq in sorted(self._lines.keys() & _entries(outlook).keys() - self._named):
-            self._compare_line(seq, outlook)
-        self._compare_keys(outlook)
+            state = await rejudge(facts)
+        while self._is_judgeable and (seq := self._first_departure(state)) is not None:
+            self._compare_line(seq, state)
+            if not self._is_of(state):
+                facts = {**facts, seq: self._as_stated(seq, state)}
+                state = await rejudge(facts)
+        for seq in sorted(self._lines.keys() & _entries(state).keys() - self._named):
+            self._compare_line(seq, state)
+        self._compare_keys(state)
         if not self._is_judgeable:
             subject = f"version {self._version.version}"
-            self._book.note(subject, "what may follow from an undue admission was not judged apart")
+            self._findings.note(subject, "what may follow from an undue admission was not judged apart")
         return honest
 
-    def _is_of(self, outlook: Outlook) -> bool:
-        """Tell whether the version was made by this outlook's plan, so that the lie is in the manifest alone."""
-        plan = outlook.plan
+    def _is_of(self, state: BufferState) -> bool:
+        """Tell whether the version was made by this state's plan, so that the lie is in the manifest alone."""
+        plan = state.plan
         if plan is None:
             return False
         return (plan.through, plan.divisor) == (self._version.claim.through, self._stated.divisor)
 
-    def _compare_accounts(self, honest: Outlook) -> set[Seq]:
+    def _compare_accounts(self, honest: BufferState) -> set[Seq]:
         """Every update of the buffer has one line, in ledger order, and nothing else has; returns those left out."""
         entries = _entries(honest)
         updates = {one.seq: one for one in self._history.tail if isinstance(one.payload, UpdateSubmitted)}
@@ -97,22 +97,22 @@ class Judge:
             line = self._lines[seq]
             self._named.add(seq)
             self._is_judgeable &= line.decision is not Decision.MERGED
-            expected = f"no line: record {seq} is no update of this buffer"
+            expected = f"no line: record {seq} is not an update of this buffer"
             self._find(
-                Rule.MANIFEST_INVENTED, f"update {seq}", _said(line), expected,
+                Rule.MANIFEST_INVENTED, f"update {seq}", _described(line), expected,
                 update_seq=seq, update_cid=line.cid, site=line.site,
             )  # fmt: skip
         for seq in sorted(due - self._lines.keys()):
             entry = entries.get(seq)
             self._named.add(seq)
-            expected = f"a line: {_said(update_line(entry))}" if entry else "a line"
+            expected = f"a line: {_described(update_line(entry))}" if entry else "a line"
             record = record_text(updates[seq])
             self._find(Rule.MANIFEST_LEFT_OUT, f"update {seq}", "no line", expected, update_seq=seq, update=record)
         return due - self._lines.keys()
 
-    def _first_departure(self, outlook: Outlook) -> Seq | None:
+    def _first_departure(self, state: BufferState) -> Seq | None:
         """Return the first update about which the manifest decides otherwise."""
-        entries, plan = _entries(outlook), outlook.plan
+        entries, plan = _entries(state), state.plan
         for seq, line in sorted(self._lines.items()):
             if seq in self._named or (plan is not None and seq > plan.through):
                 continue
@@ -122,19 +122,19 @@ class Judge:
                 return seq
         return None
 
-    def _as_stated(self, seq: Seq, outlook: Outlook) -> Inspection:
+    def _as_stated(self, seq: Seq, state: BufferState) -> Inspection:
         """Return what the content would have to be for the manifest's decision, if any content could lead to it."""
-        line, entry = self._lines[seq], _entries(outlook).get(seq)
+        line, entry = self._lines[seq], _entries(state).get(seq)
         if line.decision is not Decision.MERGED:
             return Inspection(line.decision)
         self._is_judgeable = entry is not None and entry.decision in BY_CONTENT
         return ADMISSIBLE
 
-    def _compare_line(self, seq: Seq, outlook: Outlook) -> None:
+    def _compare_line(self, seq: Seq, state: BufferState) -> None:
         """Report where a line differs from what the rules imply, all its keys in one finding."""
-        line, entry = self._lines[seq], _entries(outlook).get(seq)
+        line, entry = self._lines[seq], _entries(state).get(seq)
         if entry is None:
-            stated, expected = _said(line), "a rejection"
+            stated, expected = _described(line), "a rejection"
         else:
             ours = update_line(entry)
             keys = [key for key in UpdateLine.model_fields if getattr(line, key) != getattr(ours, key)]
@@ -147,12 +147,12 @@ class Judge:
         self._named.add(seq)
         self._find(Rule.MANIFEST_UPDATE, f"update {seq}", stated, expected, update_seq=seq, update_cid=line.cid)
 
-    def _compare_keys(self, outlook: Outlook) -> None:
+    def _compare_keys(self, state: BufferState) -> None:
         """Compare the version's boundary and the manifest's other keys."""
-        plan, claim = outlook.plan, self._version.claim
+        plan, claim = state.plan, self._version.claim
         is_closed = plan is not None and plan.through == claim.through
         if self._is_judgeable and not is_closed:
-            expected = f"no version: {len(outlook.admitted)} of {outlook.size} updates are admitted"
+            expected = f"no version: {len(state.admitted)} of {state.size} updates are admitted"
             if plan is not None:
                 expected = f"{plan.through}, the record that closed the buffer"
             self._find(Rule.VERSION_BOUNDARY, "through", claim.through, expected)
@@ -167,12 +167,12 @@ class Judge:
 
     def _find(self, rule: Rule, where: str, stated: object, expected: object, **more: str | int) -> None:
         subject = f"version {self._version.version}, {where}"
-        self._book.find(rule, subject, stated, expected, version_evidence(self._version), **more)
+        self._findings.find(rule, subject, stated, expected, version_evidence(self._version), **more)
 
 
-def _entries(outlook: Outlook) -> dict[Seq, Entry]:
-    return {entry.seq: entry for entry in (outlook.plan.entries if outlook.plan else outlook.admitted)}
+def _entries(state: BufferState) -> dict[Seq, Entry]:
+    return {entry.seq: entry for entry in (state.plan.entries if state.plan else state.admitted)}
 
 
-def _said(line: UpdateLine) -> str:
+def _described(line: UpdateLine) -> str:
     return f"{line.decision} with weight {line.weight}"

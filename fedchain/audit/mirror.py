@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedchain.audit.chain import Copy, Row
+from fedchain.audit.chain import Copy, CopyRow
 from fedchain.core.errors import FormatError
-from fedchain.core.records import Federation, Head, next_head
+from fedchain.core.ledger.records import Federation, Head, next_head
 from fedchain.ledger import mirror
 
 
@@ -14,18 +14,18 @@ def read_mirror(path: Path) -> tuple[Federation, Copy]:
     """Read a mirror; raises FormatError, LedgerError when the file is none."""
     opened = mirror.Mirror.open(path)
     try:
-        through = opened.through.number
+        through = opened.last_block.number
         return opened.origin.federation, Copy(str(path), tuple(map(_row, opened.rows())), through)
     finally:
         opened.close()
 
 
-def _row(stored: mirror.Row) -> Row:
+def _row(stored: mirror.MirrorRow) -> CopyRow:
     kept: object = stored.head  # SQLite keeps what it is given, whatever the column's type
     head = Head(kept if isinstance(kept, bytes) else b"")
     try:
         record = stored.record()
         next_head(head, record)
     except (FormatError, AttributeError, TypeError, OverflowError) as error:
-        return Row(stored.seq, head, None, str(error))
-    return Row(stored.seq, head, record)
+        return CopyRow(stored.seq, head, None, str(error))
+    return CopyRow(stored.seq, head, record)

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from fedchain.audit.contents import Contents
-from fedchain.audit.spelling import place_fields, record_fields, time_text
-from fedchain.core.admission import Decision
+from fedchain.audit.formatting import place_fields, record_fields, time_text
 from fedchain.core.errors import ConfigError, FormatError, Unavailable
-from fedchain.core.manifest import Manifest, UpdateLine
-from fedchain.core.records import ModelPublished, Record, UpdateSubmitted
+from fedchain.core.ledger.records import ModelPublished, Record, UpdateSubmitted
+from fedchain.core.rules.admission import Decision
+from fedchain.core.rules.manifest import Manifest, UpdateLine
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
 WAITING = "waiting"
 """What is said of an update that no version has consumed yet."""
@@ -36,7 +36,7 @@ class Questions:
 
     @classmethod
     async def ask(cls, records: Sequence[Record], contents: Contents) -> Questions:
-        """Read the manifests; one that nobody gives, or that is none, is left out."""
+        """Read the manifests; one that no peer has, or that is none, is left out."""
         manifests = {}
         for record in records:
             claim = record.payload
@@ -47,18 +47,20 @@ class Questions:
                     continue
         return cls(records, manifests)
 
-    def versions(self) -> list[Row]:
+    def versions(self) -> list[TableRow]:
         """Describe every version in a row; what only a manifest says is None where there is none."""
         return [_version_row(*found, self._manifests.get(found[1].version)) for found in self._published()]
 
-    def updates(self, *, site: str | None = None, version: int | None = None, decision: str | None = None) -> list[Row]:
+    def updates(
+        self, *, site: str | None = None, version: int | None = None, decision: str | None = None
+    ) -> list[TableRow]:
         """Describe every update in a row: those of sites whose address begins so, of a version, so decided.
 
         Raises ConfigError for a decision that there is none of.
         """
         known = [*Decision, WAITING]
         if decision is not None and decision not in known:
-            raise ConfigError(f"--decision {decision}: {', '.join(known)} are known")
+            raise ConfigError(f"unknown --decision {decision!r}; choose from {', '.join(known)}")
         rows = [row for record in self._records if (row := self._update_row(record)) is not None]
         return [
             row
@@ -68,18 +70,18 @@ class Questions:
             and (decision is None or row["decision"] == decision)
         ]
 
-    def record(self, seq: int) -> Row:
+    def record(self, seq: int) -> TableRow:
         """Describe one record; raises ConfigError when there is none."""
         if not 0 <= seq < len(self._records):
-            raise ConfigError(f"there is no record {seq}: the ledger has records 0 to {len(self._records) - 1}")
+            raise ConfigError(f"there is not a record {seq}: the ledger has records 0 to {len(self._records) - 1}")
         record = self._records[seq]
-        found: Row = {"seq": record.seq, "time_utc": time_text(record.time), **record_fields(record)}
+        found: TableRow = {"seq": record.seq, "time_utc": time_text(record.time), **record_fields(record)}
         update = self._update_row(record)
         if update is not None:
             found |= {"decision": update["decision"], "in_version": update["version"], "weight": update["weight"]}
         return found | place_fields(record)
 
-    def version(self, number: int) -> tuple[Row, list[Row]]:
+    def version(self, number: int) -> tuple[TableRow, list[TableRow]]:
         """Describe one version and each update that it consumed; raises ConfigError when there is none."""
         found = next(((record, claim) for record, claim in self._published() if claim.version == number), None)
         if found is None:
@@ -106,7 +108,7 @@ class Questions:
             if isinstance(record.payload, ModelPublished):
                 yield record, record.payload
 
-    def _update_row(self, record: Record) -> Row | None:
+    def _update_row(self, record: Record) -> TableRow | None:
         update = record.payload
         if not isinstance(update, UpdateSubmitted):
             return None
@@ -137,7 +139,7 @@ class Questions:
         return next((line for line in manifest.updates if line.seq == record.seq), None) if manifest else None
 
 
-def _version_row(record: Record, claim: ModelPublished, manifest: Manifest | None) -> Row:
+def _version_row(record: Record, claim: ModelPublished, manifest: Manifest | None) -> TableRow:
     decisions = Counter(line.decision for line in manifest.updates) if manifest else None
     staleness = (
         [line.staleness or 0 for line in manifest.updates if line.decision is Decision.MERGED] if manifest else []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from fedchain.audit.finding import Finding, Gap, Note
-from fedchain.core.records import Federation, Head
+from fedchain.audit.findings import Finding, Note, Unchecked
+from fedchain.core.ledger.records import Federation, Head
 
 CLEAN: Final = 0
 FOUND: Final = 1
@@ -32,13 +32,13 @@ class Report:
     decisions: dict[str, int]
     """Updates consumed by versions, by what became of them."""
     findings: tuple[Finding, ...]
-    gaps: tuple[Gap, ...]
+    unchecked: tuple[Unchecked, ...]
     notes: tuple[Note, ...]
 
     @property
     def exit_code(self) -> int:
         """0 clean, 1 findings, 2 something that the verdict needs could not be checked."""
-        return FOUND if self.findings else UNCHECKED if self.gaps else CLEAN
+        return FOUND if self.findings else UNCHECKED if self.unchecked else CLEAN
 
     @property
     def verdict(self) -> str:
@@ -47,8 +47,8 @@ class Report:
         if self.findings:
             count = "1 finding" if len(self.findings) == 1 else f"{len(self.findings)} findings"
             return f"NOT CLEAN: {count} in {self.records} records {proven} and {self.versions} versions."
-        if self.gaps:
-            count = "1 thing" if len(self.gaps) == 1 else f"{len(self.gaps)} things"
+        if self.unchecked:
+            count = "1 thing" if len(self.unchecked) == 1 else f"{len(self.unchecked)} things"
             return f"NOT FULLY CHECKED: no finding, but {count} could not be checked."
         return (
             f"CLEAN: {self.records} records {proven}; {self.recomputed} of {max(0, self.versions - 1)} versions "
@@ -56,7 +56,7 @@ class Report:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Spell the report as JSON values."""
+        """Format the report as JSON values."""
         return {
             "verdict": self.verdict,
             "exit_code": self.exit_code,
@@ -71,12 +71,12 @@ class Report:
             "recomputed": self.recomputed,
             "decisions": self.decisions,
             "findings": [asdict(finding) for finding in self.findings],
-            "not_checked": [asdict(gap) for gap in self.gaps],
+            "not_checked": [asdict(gap) for gap in self.unchecked],
             "notes": [asdict(note) for note in self.notes],
         }
 
     def as_rows(self) -> list[dict[str, Any]]:
-        """Spell what was found as rows: one per finding, gap and note."""
+        """Format what was found as rows: one per finding, gap and note."""
         rows = [
             {
                 "what": "finding",
@@ -89,7 +89,7 @@ class Report:
         ]
         rows += [
             {"what": "not checked", "rule": "", "subject": gap.subject, "stated": gap.reason, "expected": ""}
-            for gap in self.gaps
+            for gap in self.unchecked
         ]
         rows += [
             {"what": "note", "rule": "", "subject": note.subject, "stated": note.text, "expected": ""}

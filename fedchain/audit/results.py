@@ -8,18 +8,18 @@ import numpy as np
 
 from fedchain.audit.contents import Contents
 from fedchain.audit.sources import first_difference
-from fedchain.core.content import CHUNK, Content
-from fedchain.core.layout import Layout
-from fedchain.core.modelfile import DTYPES
-from fedchain.core.plan import Plan
-from fedchain.core.ports import Buffer
-from fedchain.core.recompute import recompute
-from fedchain.core.strategies import COMBINERS
+from fedchain.core.formats.layout import Layout
+from fedchain.core.formats.modelfile import DTYPES
+from fedchain.core.ledger.content import CHUNK_SIZE, Content
+from fedchain.core.ports import BlobReader
+from fedchain.core.rules.plan import Plan
+from fedchain.core.strategies.registry import COMBINERS
+from fedchain.replica.recompute import recompute
 from fedchain.store.hashing import HashingWriter
 
 
 async def missing(plan: Plan, contents: Contents) -> dict[Content, str]:
-    """List what a plan needs and nobody gives, each with what it is."""
+    """List what a plan needs and no peer has, each with what it is."""
     needed = {plan.parent: f"the model of version {plan.version - 1}"}
     needed |= {entry.content: f"the update of record {entry.seq}" for entry in plan.merged}
     if COMBINERS[plan.policy.combiner].needs_base:
@@ -44,17 +44,17 @@ async def difference(plan: Plan, layout: Layout, published: Content, contents: C
     return {"offset": offset} | _element(layout, offset, ours, theirs)
 
 
-def _first_difference(ours: Buffer, theirs: Buffer) -> int | None:
+def _first_difference(ours: BlobReader, theirs: BlobReader) -> int | None:
     same = min(ours.size, theirs.size)
-    for start in range(0, same, CHUNK):
-        size = min(CHUNK, same - start)
+    for start in range(0, same, CHUNK_SIZE):
+        size = min(CHUNK_SIZE, same - start)
         at = first_difference(ours.read(start, size), theirs.read(start, size))
         if at is not None:
             return start + at
     return None if ours.size == theirs.size else same
 
 
-def _element(layout: Layout, offset: int, ours: Buffer, theirs: Buffer) -> dict[str, str | int]:
+def _element(layout: Layout, offset: int, ours: BlobReader, theirs: BlobReader) -> dict[str, str | int]:
     """Say which tensor's which element lies at a file's offset, and its two values."""
     start = len(layout.model_header)
     for slot in layout.slots:

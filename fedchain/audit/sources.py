@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from fedchain.core.content import Content, Digest
 from fedchain.core.errors import ConfigError, Corrupt, FormatError, Unavailable
-from fedchain.core.ports import Blobs, Buffer
+from fedchain.core.ledger.content import Content, Digest
+from fedchain.core.ports import BlobReader, Blobs
 from fedchain.store import car
-from fedchain.store.disk import FileBuffer, failing
+from fedchain.store.disk import FileReader, failing
 from fedchain.store.unixfs import Block, Tree, children, root
 
 
@@ -24,7 +24,7 @@ class Source(Protocol):
     def where(self, content: Content) -> str:
         """Say where a blob lies, for messages."""
 
-    def open(self, content: Content) -> Buffer | None:
+    def open(self, content: Content) -> BlobReader | None:
         """Open what lies under a CID, whatever its bytes are; None where nothing does."""
 
     def leaves(self, content: Content) -> Sequence[Digest] | None:
@@ -51,12 +51,12 @@ class Folder:
         """Say where a blob lies, for messages."""
         return str(self._folder / content.cid)
 
-    def open(self, content: Content) -> Buffer | None:
+    def open(self, content: Content) -> BlobReader | None:
         """Open the file of a CID, whatever its bytes are; None where there is none."""
         path = self._folder / content.cid
         try:
             with failing(path, "open"):
-                return FileBuffer(path)
+                return FileReader(path)
         except Unavailable:
             return None
 
@@ -93,7 +93,7 @@ class Folder:
         return self._folder / f"{content.cid}.car"
 
 
-class Held:
+class LocalSource:
     """Any other blobs on this machine."""
 
     def __init__(self, name: str, blobs: Blobs) -> None:
@@ -109,7 +109,7 @@ class Held:
         """Say where a blob lies, for messages."""
         return f"{self._name}/{content.cid}"
 
-    def open(self, content: Content) -> Buffer | None:
+    def open(self, content: Content) -> BlobReader | None:
         """Open a blob; None where it is not here."""
         try:
             return self._blobs.open(content)

@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from fedchain.audit.authority import check_authority, contents_of
 from fedchain.audit.chain import Copy
 from fedchain.audit.contents import Contents
-from fedchain.audit.finding import Notebook
+from fedchain.audit.findings import Findings
 from fedchain.audit.progress import Progress, quiet
 from fedchain.audit.records import read
 from fedchain.audit.report import Report
 from fedchain.audit.sources import Source
 from fedchain.audit.versions import Versions
-from fedchain.core.content import Content
-from fedchain.core.history import History
+from fedchain.core.ledger.content import Content
+from fedchain.core.ledger.records import Federation, Head, ModelPublished, PolicySet, Record, UpdateSubmitted
 from fedchain.core.ports import Ledger, Store
-from fedchain.core.records import Federation, Head, ModelPublished, PolicySet, Record, UpdateSubmitted
+from fedchain.core.rules.history import History
 
 
 async def verify(
     federation: Federation,
     *,
     sources: Sequence[Source],
-    beyond: Store,
+    fallback: Store,
     copy: Copy | None = None,
     ledger: Ledger | None = None,
     head: Head | None = None,
@@ -33,20 +33,20 @@ async def verify(
     """Check records, contents, authority, manifests and results, and say what is wrong with which evidence.
 
     Records come from `ledger`, or from `copy` alone where there is none, whose last head is then compared with
-    `head`. Blobs come from `sources`, those that none has whole from `beyond`. Nothing is raised for what an
+    `head`. Blobs come from `sources`, those that none has whole from `fallback`. Nothing is raised for what an
     audit is there to find.
     """
-    book = Notebook()
+    findings = Findings()
     progress("records", 0, 1)
-    reading = await read(federation, copy=copy, ledger=ledger, given=head, book=book)
-    records, erased = check_authority(reading.records, book)
-    contents = Contents(sources, beyond, book)
-    await _check_contents(records, contents, erased, book, progress)
+    reading = await read(federation, copy=copy, ledger=ledger, given=head, findings=findings)
+    records, erased = check_authority(reading.records, findings)
+    contents = Contents(sources, fallback, findings)
+    await _check_contents(records, contents, erased, findings, progress)
     history = History(federation)
     for record in records:
         history.append(record)
     versions = Versions(
-        history, records, contents=contents, erased=erased, book=book, progress=progress, threads=threads
+        history, records, contents=contents, erased=erased, findings=findings, progress=progress, threads=threads
     )  # fmt: skip
     tally = await versions.run()
     last = reading.records[-1].place if reading.records else None
@@ -60,14 +60,14 @@ async def verify(
         versions=tally.judged,
         recomputed=tally.recomputed,
         decisions={str(decision): count for decision, count in sorted(tally.decisions.items())},
-        findings=tuple(book.findings),
-        gaps=tuple(book.gaps),
-        notes=tuple(book.notes),
+        findings=tuple(findings.found),
+        unchecked=tuple(findings.unchecked),
+        notes=tuple(findings.notes),
     )
 
 
 async def _check_contents(
-    records: Sequence[Record], contents: Contents, erased: frozenset[Content], book: Notebook, progress: Progress
+    records: Sequence[Record], contents: Contents, erased: frozenset[Content], findings: Findings, progress: Progress
 ) -> None:
     """Hash every blob that a record names, wherever it lies."""
     named = _named(records)
@@ -77,7 +77,7 @@ async def _check_contents(
         if not await contents.check(content, subject) and content not in erased and not is_needed:
             missing.append(f"{subject} ({content.cid})")
     if missing:
-        book.note("blobs", f"nowhere to be had, and needed for no version: {', '.join(missing)}")
+        findings.note("blobs", f"not available, and needed for no version: {', '.join(missing)}")
 
 
 def _named(records: Sequence[Record]) -> dict[Content, tuple[str, bool]]:

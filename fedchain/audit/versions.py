@@ -7,21 +7,21 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fedchain.audit.contents import Contents
-from fedchain.audit.finding import Notebook, Rule
+from fedchain.audit.findings import Findings, Rule
+from fedchain.audit.formatting import version_evidence
 from fedchain.audit.judge import Facts, Judge, Rejudge
 from fedchain.audit.progress import Progress
 from fedchain.audit.results import difference, missing, result_of
-from fedchain.audit.spelling import version_evidence
-from fedchain.core.admission import Decision, Inspection
-from fedchain.core.content import Content
 from fedchain.core.errors import FedchainError, FormatError, Unavailable
-from fedchain.core.history import History, Outlook, Published
-from fedchain.core.layout import Layout, read_layout
-from fedchain.core.manifest import Manifest, manifest_of
-from fedchain.core.plan import Plan
-from fedchain.core.policy import Policy
-from fedchain.core.recompute import inspect_record, plan_again
-from fedchain.core.records import PolicySet, Record, Seq, UpdateSubmitted
+from fedchain.core.formats.layout import Layout, read_layout
+from fedchain.core.ledger.content import Content
+from fedchain.core.ledger.records import PolicySet, Record, Seq, UpdateSubmitted
+from fedchain.core.rules.admission import Decision, Inspection
+from fedchain.core.rules.history import BufferState, History, Published
+from fedchain.core.rules.manifest import Manifest, manifest_of
+from fedchain.core.rules.plan import Plan
+from fedchain.core.rules.policy import Policy
+from fedchain.replica.recompute import inspect_record, plan_again
 
 UNPROVEN: Final = frozenset({Decision.MALFORMED, Decision.OUT_OF_RANGE, Decision.NORM_BOUND})
 """Rejections that only the content proves."""
@@ -48,14 +48,14 @@ class Versions:
         *,
         contents: Contents,
         erased: frozenset[Content],
-        book: Notebook,
+        findings: Findings,
         progress: Progress,
         threads: int,
     ) -> None:
         self.history = history
         self.contents = contents
         self.erased = erased
-        self.book = book
+        self.findings = findings
         self.progress = progress
         self.threads = threads
         self.tally = Tally()
@@ -64,7 +64,7 @@ class Versions:
             (record.seq, record.payload.policy) for record in records if isinstance(record.payload, PolicySet)
         ]
         self._valid: dict[Content, bool | None] = {}
-        """Whether a policy's document is one; None where nobody gives it."""
+        """Whether a policy's document is one; None where no peer has it."""
         self._inspections: dict[Seq, Inspection] = {}
         """What the auditor found in contents."""
 
@@ -77,10 +77,10 @@ class Versions:
             self.progress("versions", version.version, len(self.history.published))
             try:
                 manifest = await self._version(version)
-                self.history.settle(manifest)
+                self.history.apply(manifest)
                 self._forget(version)
             except FedchainError as error:
-                self.book.gap(f"versions from {version.version} on", str(error))
+                self.findings.skip(f"versions from {version.version} on", str(error))
                 return self.tally
             self.tally.judged += 1
         await self._look_ahead()
@@ -88,15 +88,15 @@ class Versions:
 
     async def _version(self, version: Published) -> Manifest | None:
         """Judge one version; returns the manifest to go on from, None where its bytes are none."""
-        before = len(self.book.findings)
+        before = len(self.findings.found)
         stated, is_missing = await self._manifest(version)
         if version.version == 0:
             if stated is not None:
-                Judge(self.history, version, stated, self.book).judge_genesis()
+                Judge(self.history, version, stated, self.findings).judge_genesis()
             return stated
         subject = f"version {version.version}"
         if self.layout is None:
-            self.book.gap(subject, "not recomputed: the model's layout is unknown, as no model can be read")
+            self.findings.skip(subject, "not recomputed: the model's layout is unknown, as no model can be read")
             return stated
         policy = self._unread_policy(self.history.published[version.version - 1])
         if policy is not None:
@@ -104,10 +104,10 @@ class Versions:
             return stated
         facts = {} if stated is None else await self._facts(version, stated)
         if stated is None:
-            outlook = await self._rejudge(version)(facts)
+            state = await self._rejudge(version)(facts)
         else:
-            outlook = await Judge(self.history, version, stated, self.book).judge(facts, self._rejudge(version))
-        plan = outlook.plan
+            state = await Judge(self.history, version, stated, self.findings).judge(facts, self._rejudge(version))
+        plan = state.plan
         if plan is not None:
             for entry in plan.entries:
                 self.tally.decisions[entry.decision] = self.tally.decisions.get(entry.decision, 0) + 1
@@ -133,14 +133,14 @@ class Versions:
             self.tally.recomputed += 1
             self._add_to_findings(before, "what ledger and content make, all the same")
         elif not is_certain:
-            self.book.gap(subject, "comes out otherwise, but the manifest that may say why is missing")
-        elif len(self.book.findings) > before and stated and await self._is_made_as_stated(version, stated):
+            self.findings.skip(subject, "comes out otherwise, but the manifest that may say why is missing")
+        elif len(self.findings.found) > before and stated and await self._is_made_as_stated(version, stated):
             self._add_to_findings(before, f"made as the manifest states; ledger and content make {_cid(expected)}")
         elif plan is not None and expected is not None:
             digests = {"digest": published.digest.hex(), "expected_digest": expected.digest.hex()}
             where = await difference(plan, layout, published, self.contents)
             stated_model, made = f"model {published.cid}", version_evidence(version)
-            self.book.find(Rule.VERSION_RESULT, subject, stated_model, expected.cid, made, digests, where)
+            self.findings.find(Rule.VERSION_RESULT, subject, stated_model, expected.cid, made, digests, where)
 
     async def _is_made_as_stated(self, version: Published, stated: Manifest) -> bool:
         assert self.layout is not None
@@ -154,24 +154,24 @@ class Versions:
 
     def _add_to_findings(self, before: int, model: str) -> None:
         """Say in a version's findings what they mean for its model."""
-        findings = self.book.findings
+        findings = self.findings.found
         findings[before:] = [replace(one, evidence={**one.evidence, "model": model}) for one in findings[before:]]
 
     def _rejudge(self, version: Published) -> Rejudge:
-        async def outlook(facts: Facts) -> Outlook:
-            return await self._outlook(facts, version.claim.through)
+        async def buffer_state(facts: Facts) -> BufferState:
+            return await self._buffer_state(facts, version.claim.through)
 
-        return outlook
+        return buffer_state
 
-    async def _outlook(self, facts: Facts, through: Seq) -> Outlook:
+    async def _buffer_state(self, facts: Facts, through: Seq) -> BufferState:
         """Judge the open buffer, inspecting contents as they are needed."""
         while True:
-            outlook = self.history.outlook(self._inspections | dict(facts))
-            wanted = [record for record in outlook.wanted if record.seq <= through] or outlook.wanted[:1]
+            state = self.history.buffer_state(self._inspections | dict(facts))
+            wanted = [record for record in state.to_inspect if record.seq <= through] or state.to_inspect[:1]
             if not wanted:
-                return outlook
+                return state
             for record in wanted:
-                self._inspections[record.seq] = await self._inspect(record, outlook.policy)
+                self._inspections[record.seq] = await self._inspect(record, state.policy)
 
     async def _inspect(self, record: Record, policy: Policy) -> Inspection:
         assert self.layout is not None
@@ -192,14 +192,14 @@ class Versions:
                 facts[record.seq] = found
                 if is_here:
                     subject = f"version {version.version}, update {line.seq}"
-                    self.book.note(subject, "stated unavailable, which need not be wrong: it can be read now")
+                    self.findings.note(subject, "stated unavailable, which need not be wrong: it can be read now")
             elif not is_here and (await self._inspect(record, policy)).failure is Decision.UNAVAILABLE:
                 needs_norm = policy.admission.max_norm is not None
                 facts[record.seq] = replace(found, norm2=found.norm2 or 0) if needs_norm else found
         return facts
 
     def _check_rejections(self, subject: str, plan: Plan) -> None:
-        """Name rejections that rest on a content that nobody gives."""
+        """Name rejections that rest on a content that no peer has."""
         for entry in plan.entries:
             if entry.decision in UNPROVEN and entry.inspection not in (None, self._inspections.get(entry.seq)):
                 self._lacking(subject, f"update {entry.seq}, rejected as {entry.decision},", entry.content)
@@ -212,13 +212,13 @@ class Versions:
             self._valid[content] = None
             return
         except FormatError as error:
-            self.book.note(f"policy {content.cid}", f"is no policy, so the one before stays in force: {error}")
+            self.findings.note(f"policy {content.cid}", f"is not a policy, so the one before stays in force: {error}")
             document = None
         self._valid[content] = document is not None
         self.history.learn_policy(content, document)
 
     def _unread_policy(self, parent: Published) -> Content | None:
-        """Return the policy that the version after `parent` needs, if nobody gives it (in History.policy's order)."""
+        """Return the policy that the version after `parent` needs, if no peer has it (in History.policy's order)."""
         opened = parent.consumed
         before = [content for seq, content in self._policies if seq <= opened]
         after = [content for seq, content in self._policies if seq > opened]
@@ -235,7 +235,7 @@ class Versions:
                 continue
             except FormatError as error:
                 subject = f"model of version {version.version}"
-                self.book.find(Rule.GENESIS, subject, error, "a model", version_evidence(version))
+                self.findings.find(Rule.GENESIS, subject, error, "a model", version_evidence(version))
                 return
 
     async def _manifest(self, version: Published) -> tuple[Manifest | None, bool]:
@@ -247,7 +247,9 @@ class Versions:
             self._lacking(subject, "its manifest", content)
             return None, True
         except FormatError as error:
-            self.book.find(Rule.MANIFEST_FORMAT, f"{subject}, manifest", error, "a manifest", version_evidence(version))
+            self.findings.find(
+                Rule.MANIFEST_FORMAT, f"{subject}, manifest", error, "a manifest", version_evidence(version)
+            )
             return None, False
 
     async def _look_ahead(self) -> None:
@@ -256,24 +258,24 @@ class Versions:
         if not published or self.layout is None or self._unread_policy(published[-1]) is not None:
             return
         try:
-            outlook = await self._outlook({}, Seq(0))
+            state = await self._buffer_state({}, Seq(0))
         except FedchainError as error:
-            self.book.note("next version", str(error))
+            self.findings.note("next version", str(error))
             return
-        if outlook.plan is not None:
-            text = f"due since record {outlook.plan.through}, and not published yet"
-            self.book.note(f"version {outlook.version}", text)
+        if state.plan is not None:
+            text = f"due since record {state.plan.through}, and not published yet"
+            self.findings.note(f"version {state.version}", text)
 
     def _forget(self, version: Published) -> None:
         """Drop what was found in updates that are settled: nothing asks for it again."""
         self._inspections = {seq: found for seq, found in self._inspections.items() if seq > version.consumed}
 
     def _lacking(self, subject: str, what: str, content: Content) -> None:
-        """Write down that a blob is nowhere to be had: by right, where it was erased."""
+        """Write down that a blob is not available: by right, where it was erased."""
         if content in self.erased:
-            self.book.note(subject, f"not judged in full: {what} {content.cid} was erased")
+            self.findings.note(subject, f"not judged in full: {what} {content.cid} was erased")
         else:
-            self.book.gap(subject, f"not judged in full: {what} {content.cid} is nowhere to be had")
+            self.findings.skip(subject, f"not judged in full: {what} {content.cid} is not available")
 
 
 def _update(record: Record) -> UpdateSubmitted:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from fedchain.audit.contents import Contents
-from fedchain.audit.finding import Notebook
+from fedchain.audit.findings import Findings
 from fedchain.audit.progress import Progress, quiet
 from fedchain.audit.questions import Questions
 from fedchain.audit.records import read
@@ -36,7 +36,7 @@ from fedchain.cli.options import Json, example
 from fedchain.cli.output import show, table
 from fedchain.core.errors import ConfigError
 
-app = typer.Typer(help="Judge a federation anew, and ask its records.", no_args_is_help=True)
+app = typer.Typer(help="Verify a federation and query its ledger.", no_args_is_help=True)
 
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, for spreadsheets.")]
 
@@ -72,7 +72,7 @@ def verify(
             return await verify_federation(
                 opened.federation,
                 sources=opened.sources,
-                beyond=opened.beyond,
+                fallback=opened.fallback,
                 copy=opened.copy,
                 ledger=opened.ledger,
                 head=opened.head,
@@ -181,11 +181,13 @@ def show_one(
 
 async def _questions(where: Where) -> Questions:
     """Read records and manifests; what is wrong with them goes to standard error."""
-    book = Notebook()
+    findings = Findings()
     async with open_evidence(where) as opened:
-        reading = await read(opened.federation, copy=opened.copy, ledger=opened.ledger, given=opened.head, book=book)
-        found = await Questions.ask(reading.records, Contents(opened.sources, opened.beyond, book))
-    for one in [*book.findings, *book.gaps]:
+        reading = await read(
+            opened.federation, copy=opened.copy, ledger=opened.ledger, given=opened.head, findings=findings
+        )
+        found = await Questions.ask(reading.records, Contents(opened.sources, opened.fallback, findings))
+    for one in [*findings.found, *findings.unchecked]:
         print(f"fedchain: {one}", file=sys.stderr)
     return found
 
@@ -213,11 +215,11 @@ def _print_report(report: Report) -> None:
         print(f"FINDING  {finding}")
         for key, value in finding.evidence.items():
             print(f"         {key}: {value}")
-    for gap in report.gaps:
+    for gap in report.unchecked:
         print(f"NOT CHECKED  {gap}")
     for note in report.notes:
         print(f"NOTE  {note}")
-    if report.findings or report.gaps or report.notes:
+    if report.findings or report.unchecked or report.notes:
         print()
     merged, rejected = report.decisions.get("merged", 0), {k: v for k, v in report.decisions.items() if k != "merged"}
     reasons = f" ({', '.join(f'{reason} {count}' for reason, count in rejected.items())})" if rejected else ""

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from fedchain.aggregator.settings import AggregatorTable
+from fedchain.aggregator.settings import AggregatorConfig
 from fedchain.cli.options import FEDERATION, FederationOption, Json, example
 from fedchain.cli.output import show
+from fedchain.config.federation import load_federation
+from fedchain.config.settings import DaemonConfig, load_settings, render, validated
 from fedchain.core.errors import ConfigError
-from fedchain.daemon.federation import load_federation
-from fedchain.daemon.settings import DaemonTable, load_settings, render, validated
-from fedchain.ledger.ethereum import DEVNET
-from fedchain.node.settings import NodeTable
+from fedchain.ledger.ethereum import DEVNET_CHAIN_ID
+from fedchain.node.settings import NodeConfig
 
 node_app = typer.Typer(help="Run a site's node.", no_args_is_help=True)
 aggregator_app = typer.Typer(help="Run an aggregator.", no_args_is_help=True)
@@ -56,7 +56,7 @@ def node_init(
     It expects the site's key in key.json beside it, the key's password in password, and its data in patients.csv.
     """
     values = {**_common(out, federation, port, peer), "task": task, "training": {}, "site": {"data": "patients.csv"}}
-    write_config(out, NodeTable, values)
+    write_config(out, NodeConfig, values)
     show({"file": str(out)}, json=json)
 
 
@@ -75,7 +75,7 @@ def aggregator_init(
 
     It expects the aggregator's key in key.json beside it, and the key's password in password.
     """
-    write_config(out, AggregatorTable, _common(out, federation, port, peer))
+    write_config(out, AggregatorConfig, _common(out, federation, port, peer))
     show({"file": str(out)}, json=json)
 
 
@@ -87,7 +87,7 @@ def node_run(config: Config = Path("node.toml")) -> None:
     """
     from fedchain.node.app import run_node  # noqa: PLC0415 - torch takes seconds to import
 
-    asyncio.run(run_node(load_settings(config, NodeTable), config.parent.resolve()))
+    asyncio.run(run_node(load_settings(config, NodeConfig), config.parent.resolve()))
 
 
 @aggregator_app.command("run", epilog=example("fedchain aggregator run --config aggregator/aggregator.toml"))
@@ -98,10 +98,10 @@ def aggregator_run(config: Config = Path("aggregator.toml")) -> None:
     """
     from fedchain.aggregator.app import run_aggregator  # noqa: PLC0415
 
-    asyncio.run(run_aggregator(load_settings(config, AggregatorTable)))
+    asyncio.run(run_aggregator(load_settings(config, AggregatorConfig)))
 
 
-def write_config(path: Path, kind: type[DaemonTable], values: dict[str, Any]) -> None:
+def write_config(path: Path, kind: type[DaemonConfig], values: dict[str, Any]) -> None:
     """Write a configuration file; raises ConfigError when it exists, or when no daemon could read it."""
     validated(kind, values, path)
     try:
@@ -110,12 +110,12 @@ def write_config(path: Path, kind: type[DaemonTable], values: dict[str, Any]) ->
             file.write(render(kind, values))
     except OSError as error:
         if path.exists():
-            raise ConfigError(f"{path} exists: it is not written over; choose another file with --out") from None
+            raise ConfigError(f"{path} already exists; refusing to overwrite: choose another file with --out") from None
         raise ConfigError(f"{error.filename}: {error.strerror}") from error
 
 
 def _common(out: Path, federation: Path, port: int, peers: list[str]) -> dict[str, Any]:
-    chain = {"poll_s": 0.1} if load_federation(federation).chain_id == DEVNET else {}
+    chain = {"poll_s": 0.1} if load_federation(federation).chain_id == DEVNET_CHAIN_ID else {}
     return {
         "peers": peers,
         "ledger": {"federation": os.path.relpath(federation, out.parent), **chain},

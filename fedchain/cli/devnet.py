@@ -12,8 +12,8 @@ import typer
 
 from fedchain.cli.options import Json, example
 from fedchain.cli.output import show
-from fedchain.core.records import address
-from fedchain.ledger import devnet
+from fedchain.core.ledger.records import address
+from fedchain.devnet import anvil as devnet
 
 app = typer.Typer(help="Run a development chain (anvil) on this machine.", no_args_is_help=True)
 
@@ -65,11 +65,11 @@ def status(folder: Folder = FOLDER, json: Json = False) -> None:
 
 @app.command(
     "fund",
-    short_help="Give an address money for gas.",
+    short_help="Fund an address.",
     epilog=example("fedchain devnet fund 0x70997970c51812dc3a010c7d01b50e0d17dc79c8"),
 )
 def fund(
-    member: Annotated[str, typer.Argument(metavar="ADDRESS", help="Address that gets money for gas.")],
+    member: Annotated[str, typer.Argument(metavar="ADDRESS", help="Address to fund.")],
     rpc: Annotated[
         str, typer.Option("--rpc", metavar="URL", help="The devnet's URL.")
     ] = f"http://127.0.0.1:{USUAL_PORT}",

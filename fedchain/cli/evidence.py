@@ -16,10 +16,10 @@ from fedchain.audit.gateways import gateways
 from fedchain.audit.mirror import read_mirror
 from fedchain.audit.sources import Folder
 from fedchain.cli.options import FEDERATION
+from fedchain.config.federation import FederationFile, load_federation
 from fedchain.core.errors import ConfigError, LedgerUnreachable
+from fedchain.core.ledger.records import Federation, Head, address
 from fedchain.core.ports import Store
-from fedchain.core.records import Federation, Head, address
-from fedchain.daemon.federation import FederationFile, load_federation
 from fedchain.ledger.ethereum import EthereumLedger
 
 FederationPath = Annotated[
@@ -76,7 +76,7 @@ class Evidence:
     copy: Copy | None
     head: Head | None
     sources: list[Folder]
-    beyond: Store
+    fallback: Store
 
 
 @asynccontextmanager
@@ -85,16 +85,16 @@ async def open_evidence(where: Where) -> AsyncIterator[Evidence]:
     mirrored = None if where.mirror is None else await asyncio.to_thread(read_mirror, where.mirror)
     head, sources = _head(where.head), [Folder(folder) for folder in where.blobs]
     async with AsyncExitStack() as stack:
-        beyond = await stack.enter_async_context(gateways(where.peers))
+        fallback = await stack.enter_async_context(gateways(where.peers))
         copy = mirrored[1] if mirrored else None
         if not where.offline:
             ledger = await stack.enter_async_context(await _connect(where))
-            yield Evidence(ledger.federation, ledger, copy, head, sources, beyond)
+            yield Evidence(ledger.federation, ledger, copy, head, sources, fallback)
         elif mirrored is None:
             raise ConfigError("--offline needs the records from somewhere: give --mirror FILE")
         else:
             _check_named(where, mirrored[0])
-            yield Evidence(mirrored[0], None, copy, head, sources, beyond)
+            yield Evidence(mirrored[0], None, copy, head, sources, fallback)
 
 
 def _file(where: Where) -> FederationFile | None:
@@ -114,7 +114,9 @@ async def _connect(where: Where) -> EthereumLedger:
         )
     is_filed = file is not None and where.contract is None
     try:
-        ledger = await EthereumLedger.connect(rpc, address(contract), birth=file.block if file and is_filed else None)
+        ledger = await EthereumLedger.connect(
+            rpc, address(contract), deployment_block=file.block if file and is_filed else None
+        )
     except LedgerUnreachable as error:
         raise LedgerUnreachable(f"{error}; or judge a daemon's copy with --offline --mirror ledger.sqlite") from error
     if file and is_filed and file.chain_id != ledger.federation.chain_id:

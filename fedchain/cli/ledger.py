@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedchain.core.records import Payload, Record, address
-from fedchain.daemon.federation import FederationFile, load_federation
+from fedchain.config.federation import FederationFile, load_federation
+from fedchain.core.ledger.records import Payload, Record, address
 from fedchain.ledger.ethereum import EthereumLedger
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 async def open_ledger(file: FederationFile, account: LocalAccount | None = None) -> EthereumLedger:
     """Open the ledger that a federation file names, without keeping anything on disk."""
-    return await EthereumLedger.connect(file.rpc, address(file.contract), account, birth=file.block)
+    return await EthereumLedger.connect(file.rpc, address(file.contract), account, deployment_block=file.block)
 
 
 async def append(file: Path, account: LocalAccount, payloads: Sequence[Payload]) -> list[Record]:

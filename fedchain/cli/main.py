@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from fedchain.cli import audit, daemons, devnet, found, keys, members, policy
+from fedchain.cli import audit, daemons, deploy, devnet, keys, members, policy
 from fedchain.cli.demo.command import demo
 from fedchain.cli.options import example
 from fedchain.core.errors import ConfigError, FedchainError
@@ -36,8 +36,8 @@ app = typer.Typer(
 app.command("demo", short_help="Run a federation on this machine and audit it.", epilog=DEMO)(demo)
 app.add_typer(devnet.app, name="devnet")
 app.add_typer(keys.app, name="keys")
-app.command("deploy", short_help="Deploy the ledger contract.", epilog=DEPLOY)(found.deploy)
-app.command("genesis", short_help="Publish version 0: a task's fresh model.", epilog=GENESIS)(found.genesis)
+app.command("deploy", short_help="Deploy the ledger contract.", epilog=DEPLOY)(deploy.deploy)
+app.command("genesis", short_help="Publish version 0: a task's fresh model.", epilog=GENESIS)(deploy.genesis)
 app.add_typer(policy.app, name="policy")
 app.add_typer(members.app, name="member")
 app.add_typer(daemons.node_app, name="node")
@@ -67,7 +67,7 @@ def fedchain(
     """Set up what all commands share."""
     level = "DEBUG" if verbose else os.environ.get("FEDCHAIN_LOG", "INFO")
     if level not in LEVELS:
-        raise ConfigError(f"FEDCHAIN_LOG = {level}: {', '.join(LEVELS)} are known")
+        raise ConfigError(f"unknown FEDCHAIN_LOG level {level!r}; choose from {', '.join(LEVELS)}")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for chatty in ("web3", "aiohttp", "urllib3", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

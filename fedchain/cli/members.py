@@ -10,9 +10,9 @@ import typer
 from fedchain.cli.ledger import append, open_ledger
 from fedchain.cli.options import FEDERATION, FederationOption, Json, Key, PasswordFile, example, open_key
 from fedchain.cli.output import show, table
+from fedchain.config.federation import load_federation
 from fedchain.core.errors import ConfigError
-from fedchain.core.records import Address, MemberSet, Role, Seq, address
-from fedchain.daemon.federation import load_federation
+from fedchain.core.ledger.records import Address, MemberSet, Role, Seq, address
 
 app = typer.Typer(help="Give and list roles.", no_args_is_help=True)
 
@@ -71,11 +71,11 @@ def read_roles(names: list[str]) -> Role:
     for name in names:
         if name.upper() not in Role.__members__:
             known = ", ".join(role.lower() for role in Role.__members__)
-            raise ConfigError(f"--roles {name}: {known} are known")
+            raise ConfigError(f"unknown role {name!r}; choose from {known}")
         roles |= Role[name.upper()]
     return roles
 
 
 def role_names(roles: Role) -> str:
-    """Spell a set of roles."""
+    """Format a set of roles."""
     return ", ".join(str(role.name).lower() for role in roles) or "none"

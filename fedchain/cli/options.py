@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from fedchain.daemon.settings import read_password
+from fedchain.config.settings import read_password
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -42,7 +42,7 @@ _GLUE: Final = "\u00a0"
 
 
 def example(*commands: str) -> str:
-    """Spell the end of a help text: commands to copy, long ones broken before an option, as a shell takes them."""
+    """Format the end of a help text: commands to copy, long ones broken before an option, as a shell takes them."""
     shown = ["\b", "Examples:" if len(commands) > 1 else "Example:"]  # \b: click does not wrap what follows
     for command in commands:
         whole = command.replace(" ", _GLUE).replace(f"{_GLUE}--", " --")

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from fedchain.cli.ledger import append, open_ledger
 from fedchain.cli.options import FEDERATION, Blobs, FederationOption, Json, Key, PasswordFile, example, open_key
 from fedchain.cli.output import show
-from fedchain.core import policy as policies
-from fedchain.core.document import explain, put
+from fedchain.config.federation import load_federation
 from fedchain.core.errors import ConfigError
-from fedchain.core.follower import Follower
-from fedchain.core.policy import Policy
-from fedchain.core.records import PolicySet, Seq
-from fedchain.daemon.federation import load_federation
+from fedchain.core.formats.document import explain, put
+from fedchain.core.ledger.records import PolicySet, Seq
+from fedchain.core.rules import policy as policies
+from fedchain.core.rules.policy import Policy
+from fedchain.replica.follower import Follower
 from fedchain.store.alone import LoneStore
 from fedchain.store.files import FileBlobs
 
@@ -116,13 +116,13 @@ def named_policy(name: str, *, size: int, rate: float | None, max_staleness: int
             case "fedavg":
                 return policies.fedavg(timeout_s=timeout_s)
             case _:
-                raise ConfigError(f"--algorithm {name}: fedbuff, fedasync and fedavg are known")
+                raise ConfigError(f"unknown --algorithm {name!r}; choose from fedbuff, fedasync, fedavg")
     except ValidationError as error:
         raise ConfigError(f"policy {name}: {explain(error)}") from error
 
 
 def read_policy(file: Path) -> Policy:
-    """Read a policy document in any JSON spelling; raises ConfigError naming key, value and what is allowed."""
+    """Read a policy document in any JSON form; raises ConfigError naming key, value and what is allowed."""
     try:
         return Policy.model_validate_json(file.read_bytes())
     except OSError as error:

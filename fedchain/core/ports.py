@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from fedchain.core.content import Content
-from fedchain.core.records import Address, Federation, Head, Payload, Record, Seq, SignedUpdate
+from fedchain.core.ledger.content import Content
+from fedchain.core.ledger.records import Address, Federation, Head, Payload, Record, Seq, SignedUpdate
 
 
-class Buffer(Protocol):
+class BlobReader(Protocol):
     """A blob's bytes, read where they lie."""
 
     @property
@@ -42,7 +42,7 @@ class Blobs(Protocol):
     def has(self, content: Content) -> bool:
         """Tell whether the blob is here, whole."""
 
-    def open(self, content: Content) -> Buffer:
+    def open(self, content: Content) -> BlobReader:
         """Open a blob; raises Unavailable when it is not here."""
 
     def create(self) -> BlobWriter:
@@ -59,8 +59,8 @@ class Store(Protocol):
     def local(self) -> Blobs:
         """Where fetched blobs end up and new ones are written."""
 
-    async def fetch(self, content: Content) -> Buffer:
-        """Bring a blob here, verified, and open it; raises Unavailable when no peer gives it."""
+    async def fetch(self, content: Content) -> BlobReader:
+        """Bring a blob here, verified, and open it; raises Unavailable when no peer has it."""
 
 
 class Signer(Protocol):

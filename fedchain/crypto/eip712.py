@@ -10,7 +10,7 @@ from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 from eth_keys.exceptions import BadSignature
 
-from fedchain.core.records import Address, Federation, SignedUpdate, UpdateSubmitted, address
+from fedchain.core.ledger.records import Address, Federation, SignedUpdate, UpdateSubmitted, address
 
 _TYPES: Final = {
     "SignedUpdate": [

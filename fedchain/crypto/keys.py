@@ -14,7 +14,7 @@ from eth_account.signers.local import LocalAccount
 from eth_keys.exceptions import BadSignature
 
 from fedchain.core.errors import ConfigError, FormatError
-from fedchain.core.records import Address, address
+from fedchain.core.ledger.records import Address, address
 
 STRONG: Final = 1 << 18
 """scrypt's cost N for keys that matter: about a second and 256 MiB to open."""
@@ -28,7 +28,7 @@ _SIGNATURE_BYTES: Final = 65
 def create_key(path: Path, password: str, cost: int = STRONG) -> Address:
     """Make a new key, write its keystore file for its owner only, and return its address.
 
-    Raises ConfigError when the file exists, as a key is never written over, or cannot be written.
+    Raises ConfigError when the file exists, as a key is never overwritten, or cannot be written.
     """
     account: LocalAccount = Account.from_key(secrets.token_bytes(32))
     keystore = json.dumps(Account.encrypt(account.key, password, kdf="scrypt", iterations=cost), indent=1)
@@ -37,7 +37,9 @@ def create_key(path: Path, password: str, cost: int = STRONG) -> Address:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         if path.exists():
-            raise ConfigError(f"{path} exists: keys are not written over; choose another, or move it away") from None
+            raise ConfigError(
+                f"{path} already exists; refusing to overwrite a key: choose another file, or move it away"
+            ) from None
         raise ConfigError(f"{error.filename}: {error.strerror}") from error
     with os.fdopen(descriptor, "w") as file:
         file.write(keystore + "\n")

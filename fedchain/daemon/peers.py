@@ -16,11 +16,11 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, web
 from eth_account.signers.local import LocalAccount
 from pydantic import Field, ValidationError
 
-from fedchain.core.document import Count, Document, explain
+from fedchain.config.settings import GatewayUrl
 from fedchain.core.errors import FormatError
-from fedchain.core.records import Address, Federation, address
+from fedchain.core.formats.document import Count, Document, explain
+from fedchain.core.ledger.records import Address, Federation, address
 from fedchain.crypto.keys import sign_text, text_signer
-from fedchain.daemon.settings import Gateway
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +35,14 @@ _MAX_BODY: Final = 1 << 20
 class Announcement(Document):
     """Where a member's gateway is, signed by the member (EIP-191)."""
 
-    url: Annotated[Gateway, Field(max_length=500)]
+    url: Annotated[GatewayUrl, Field(max_length=500)]
     member: str
     time: Count
     """Seconds since 1970; of two announcements of a member, the later one counts."""
     signature: str
 
     def text(self, federation: Federation) -> str:
-        """Spell what is signed."""
+        """Encode what is signed."""
         place = f"{federation.chain_id}/{federation.contract}"
         return f"fedchain gateway of {self.member} in {place} at {self.time}: {self.url}"
 
@@ -127,7 +127,7 @@ class Peers:
                 answer.raise_for_status()
                 if (answer.content_length or _MAX_BODY) < _MAX_BODY:
                     self.hear(_parse(await answer.read()), is_member)
-        except (ClientError, TimeoutError, FormatError, ValueError) as error:  # ValueError: a URL that cannot be spelt
+        except (ClientError, TimeoutError, FormatError, ValueError) as error:  # ValueError: a malformed URL
             log.debug("peer %s did not take the announcement: %s", url, error)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from fedchain.core.errors import ConfigError, FedchainError
-from fedchain.core.follower import Follower
-from fedchain.core.records import Address, Seq
+from fedchain.core.ledger.records import Address, Seq
+from fedchain.replica.follower import Follower
 
 
 class Service(ABC):
@@ -21,7 +21,7 @@ class Service(ABC):
         self.follower = follower
         self._member = member
         self._doing = "starting"
-        self._trouble: str | None = None
+        self._last_error: str | None = None
         self._paused = False
 
     @abstractmethod
@@ -36,19 +36,19 @@ class Service(ABC):
             "doing": self._doing,
             "records": history.length,
             "head": history.head.hex(),
-            "obstacle": self.obstacle(),
+            "not_ready": self.not_ready(),
         }
 
-    def obstacle(self) -> str | None:
+    def not_ready(self) -> str | None:
         """Say why the service cannot do its work just now; None when it can."""
-        return self._trouble or self.hindrance()
+        return self._last_error or self.blocked()
 
-    def hindrance(self) -> str | None:
+    def blocked(self) -> str | None:
         """Say what keeps the service from its work though everybody answers."""
         history = self.follower.history
         if self.follower.faults:
             return f"the ledger holds a version that does not follow from it: {self.follower.faults[0]}"
-        if not history.settled:
+        if not history.applied:
             return "genesis is not published yet: the aggregator's key does that with `fedchain genesis`"
         try:
             history.policy(Seq(history.length))

@@ -14,9 +14,9 @@ from typing import Any, Final
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from fedchain.config.settings import TlsConfig, WebConfig
 from fedchain.core.errors import ConfigError
 from fedchain.daemon.service import Service
-from fedchain.daemon.settings import TlsTable, WebTable
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +49,9 @@ def application(service: Service, token: str | None, routes: Iterable[web.Abstra
     return app
 
 
-async def serve(app: web.Application, table: WebTable) -> None:
+async def serve(app: web.Application, config: WebConfig) -> None:
     """Run the daemon until SIGTERM or SIGINT, or until its work fails; raises what the work raised."""
-    tls = _tls(table.tls)
+    tls = _tls(config.tls)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -59,12 +59,12 @@ async def serve(app: web.Application, table: WebTable) -> None:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_S)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, table.host, table.port, ssl_context=tls)
+        site = web.TCPSite(runner, config.host, config.port, ssl_context=tls)
         try:
             await site.start()
         except OSError as error:
-            raise ConfigError(f"web.port = {table.port}: cannot listen on {table.host}: {error.strerror}") from error
-        log.info("listening on %s", table.public_url)
+            raise ConfigError(f"web.port = {config.port}: cannot listen on {config.host}: {error.strerror}") from error
+        log.info("listening on %s", config.public_url)
         stopping = asyncio.create_task(stop.wait())
         ends: set[asyncio.Task[Any]] = {stopping, app[WORK]}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -76,27 +76,27 @@ async def serve(app: web.Application, table: WebTable) -> None:
         await runner.cleanup()
 
 
-def calling(table: TlsTable | None) -> ssl.SSLContext:
+def client_tls(config: TlsConfig | None) -> ssl.SSLContext:
     """Build the TLS with which a daemon calls others: it shows its own certificate; raises ConfigError.
 
     Servers are trusted whom the system's CAs vouch for, or `client_ca`: a federation may have a CA of its own.
     """
     context = ssl.create_default_context()
-    return context if table is None else _loaded(context, table)
+    return context if config is None else _loaded(context, config)
 
 
-def read_token(table: WebTable) -> str | None:
+def read_token(config: WebConfig) -> str | None:
     """Read the control token; raises ConfigError."""
-    if table.token_file is None:
+    if config.token_file is None:
         return None
     try:
-        token = table.token_file.read_text(encoding="utf-8").strip()
+        token = config.token_file.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ConfigError(f"web.token_file = {table.token_file}: {error.strerror}") from error
+        raise ConfigError(f"web.token_file = {config.token_file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"web.token_file = {table.token_file}: not text in UTF-8: {error}") from error
+        raise ConfigError(f"web.token_file = {config.token_file}: not text in UTF-8: {error}") from error
     if not token:
-        raise ConfigError(f"web.token_file = {table.token_file}: the file is empty; put a long random word into it")
+        raise ConfigError(f"web.token_file = {config.token_file}: the file is empty; put a long random word into it")
     return token
 
 
@@ -113,8 +113,8 @@ async def _health(_request: web.Request) -> web.Response:
 
 
 async def _ready(request: web.Request) -> web.Response:
-    obstacle = request.app[SERVICE].obstacle()
-    return web.json_response({"ready": obstacle is None, "obstacle": obstacle}, status=503 if obstacle else 200)
+    not_ready = request.app[SERVICE].not_ready()
+    return web.json_response({"ready": not_ready is None, "not_ready": not_ready}, status=503 if not_ready else 200)
 
 
 async def _metrics(request: web.Request) -> web.Response:
@@ -138,21 +138,21 @@ async def _control(request: web.Request) -> web.Response:
     return web.json_response(request.app[SERVICE].status())
 
 
-def _tls(table: TlsTable | None) -> ssl.SSLContext | None:
-    if table is None:
+def _tls(config: TlsConfig | None) -> ssl.SSLContext | None:
+    if config is None:
         return None
-    context = _loaded(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), table)
-    if table.client_ca is not None:
+    context = _loaded(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), config)
+    if config.client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
-def _loaded(context: ssl.SSLContext, table: TlsTable) -> ssl.SSLContext:
+def _loaded(context: ssl.SSLContext, config: TlsConfig) -> ssl.SSLContext:
     """Load the daemon's own certificate and the CA that it trusts; raises ConfigError."""
     try:
-        context.load_cert_chain(table.certificate, table.key, password="")  # an encrypted key asks no terminal
-        if table.client_ca is not None:
-            context.load_verify_locations(table.client_ca)
+        context.load_cert_chain(config.certificate, config.key, password="")  # an encrypted key asks no terminal
+        if config.client_ca is not None:
+            context.load_verify_locations(config.client_ca)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"web.tls: {table.certificate}, {table.key}, {table.client_ca}: {error}") from error
+        raise ConfigError(f"web.tls: {config.certificate}, {config.key}, {config.client_ca}: {error}") from error
     return context

@@ -16,9 +16,9 @@ from eth_abi.abi import encode
 from eth_abi.exceptions import EncodingError
 from eth_hash.auto import keccak
 
-from fedchain.core.content import Content, Digest
 from fedchain.core.errors import FormatError, LedgerRefused
-from fedchain.core.records import (
+from fedchain.core.ledger.content import Content, Digest
+from fedchain.core.ledger.records import (
     Address,
     Attested,
     BufferClosed,
@@ -26,7 +26,6 @@ from fedchain.core.records import (
     EvaluationReported,
     Head,
     Kind,
-    Meaning,
     MemberSet,
     ModelPublished,
     Payload,
@@ -35,6 +34,7 @@ from fedchain.core.records import (
     Seq,
     SignedUpdate,
     UpdateSubmitted,
+    Verdict,
     Version,
     address,
     payload_words,
@@ -46,7 +46,7 @@ _SIGNED: Final = f"(address,uint64,uint64,{_CONTENT},uint64,uint64,bytes)[]"
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class AbiSignature:
     """What one kind of record is called on the contract."""
 
     function: str
@@ -55,21 +55,21 @@ class Form:
     """Solidity types of the payload: of the function's arguments, and of the event's after the actor."""
 
 
-FORMS: Final[dict[Kind, Form]] = {
-    Kind.POLICY_SET: Form("setPolicy", "PolicySet", _CONTENT),
-    Kind.MEMBER_SET: Form("setMember", "MemberSet", f"address,uint32,{_CONTENT}"),
-    Kind.UPDATE_SUBMITTED: Form("submitUpdate", "UpdateSubmitted", f"uint64,uint64,{_CONTENT}"),
-    Kind.BUFFER_CLOSED: Form("closeBuffer", "BufferClosed", ""),
-    Kind.MODEL_PUBLISHED: Form("publishModel", "ModelPublished", f"uint64,uint64,{_CONTENT},{_CONTENT}"),
-    Kind.EVALUATION_REPORTED: Form("reportEvaluation", "EvaluationReported", f"uint64,{_CONTENT}"),
-    Kind.ATTESTED: Form("attest", "Attested", f"uint64,uint8,{_CONTENT}"),
-    Kind.CONTENT_ERASED: Form("eraseContent", "ContentErased", "uint64,uint16"),
+SIGNATURES: Final[dict[Kind, AbiSignature]] = {
+    Kind.POLICY_SET: AbiSignature("setPolicy", "PolicySet", _CONTENT),
+    Kind.MEMBER_SET: AbiSignature("setMember", "MemberSet", f"address,uint32,{_CONTENT}"),
+    Kind.UPDATE_SUBMITTED: AbiSignature("submitUpdate", "UpdateSubmitted", f"uint64,uint64,{_CONTENT}"),
+    Kind.BUFFER_CLOSED: AbiSignature("closeBuffer", "BufferClosed", ""),
+    Kind.MODEL_PUBLISHED: AbiSignature("publishModel", "ModelPublished", f"uint64,uint64,{_CONTENT},{_CONTENT}"),
+    Kind.EVALUATION_REPORTED: AbiSignature("reportEvaluation", "EvaluationReported", f"uint64,{_CONTENT}"),
+    Kind.ATTESTED: AbiSignature("attest", "Attested", f"uint64,uint8,{_CONTENT}"),
+    Kind.CONTENT_ERASED: AbiSignature("eraseContent", "ContentErased", "uint64,uint16"),
 }
 
 
 def checked_words(payload: Payload) -> list[int]:
-    """Spell a payload as words; raises FormatError for a value outside its Solidity type."""
-    types = [name for name in FORMS[payload.kind].types.replace("(", "").replace(")", "").split(",") if name]
+    """Encode a payload as words; raises FormatError for a value outside its Solidity type."""
+    types = [name for name in SIGNATURES[payload.kind].types.replace("(", "").replace(")", "").split(",") if name]
     words = payload_words(payload)
     for name, word in zip(types, words, strict=True):
         bits = {"address": 160, "bytes32": 256}.get(name) or int(name.removeprefix("uint"))
@@ -79,15 +79,15 @@ def checked_words(payload: Payload) -> list[int]:
 
 
 def calldata(payload: Payload) -> bytes:
-    """Spell the call that records a payload; raises FormatError for a value outside its Solidity type."""
-    form = FORMS[payload.kind]
+    """Encode the call that records a payload; raises FormatError for a value outside its Solidity type."""
+    form = SIGNATURES[payload.kind]
     return selector(f"{form.function}({form.types})") + b"".join(
         word.to_bytes(32, "big") for word in checked_words(payload)
     )
 
 
 def relay_calldata(updates: Sequence[SignedUpdate]) -> bytes:
-    """Spell the call `submitUpdates`; raises FormatError for a value outside its Solidity type."""
+    """Encode the call `submitUpdates`; raises FormatError for a value outside its Solidity type."""
     rows = [
         (
             signed.site,
@@ -107,7 +107,7 @@ def relay_calldata(updates: Sequence[SignedUpdate]) -> bytes:
 
 
 def deployment(governor: Address, predecessor: Address, predecessor_head: Head) -> bytes:
-    """Spell the code that deploys the contract, with the constructor's arguments."""
+    """Encode the code that deploys the contract, with the constructor's arguments."""
     arguments = encode(["address", "address", "bytes32"], [governor, predecessor, predecessor_head])
     return bytes.fromhex(artifact().bytecode.removeprefix("0x")) + arguments
 
@@ -118,11 +118,11 @@ def selector(signature: str) -> bytes:
 
 
 def payload_of(kind: int, words: Sequence[int]) -> Payload:
-    """Read a payload from its words; raises FormatError unless it spells exactly these words."""
+    """Read a payload from its words; raises FormatError unless it encodes exactly these words."""
     try:
         payload = _read(Kind(kind), iter(words))
     except (ValueError, OverflowError, StopIteration) as error:
-        raise FormatError(f"{len(words)} words are no record of kind {kind}: {error}") from error
+        raise FormatError(f"{len(words)} words are not a record of kind {kind}: {error}") from error
     if checked_words(payload) != list(words):
         raise FormatError(f"{len(words)} words are more than a record of kind {kind} has")
     return payload
@@ -146,12 +146,12 @@ def _read(kind: Kind, words: Iterator[int]) -> Payload:  # noqa: PLR0911 - one f
         case Kind.EVALUATION_REPORTED:
             return EvaluationReported(Version(next(words)), content())
         case Kind.ATTESTED:
-            return Attested(Version(next(words)), Meaning(next(words)), content())
+            return Attested(Version(next(words)), Verdict(next(words)), content())
         case Kind.CONTENT_ERASED:
             return ContentErased(Seq(next(words)), next(words))
 
 
-def refusal(data: bytes) -> LedgerRefused:
+def decode_error(data: bytes) -> LedgerRefused:
     """Read a custom error from the data of a reverted call; one that is not the contract's is `Reverted`."""
     name, types = _errors().get(data[:4], ("", ()))
     if not name:

@@ -70,7 +70,7 @@ class Endpoint:
         return answer["result"]
 
     @contextmanager
-    def sense(self, what: str) -> Iterator[None]:
+    def parsing(self, what: str) -> Iterator[None]:
         """Read an answer; raises LedgerError where its shape is not what the method promises."""
         try:
             yield

@@ -13,22 +13,22 @@ from typing import Final, Self
 from uuid import uuid4
 
 from fedchain.core.errors import LedgerError, LedgerUnreachable
+from fedchain.core.ledger.records import NOBODY, Address, Federation, Head, Payload, Record, Seq, SignedUpdate, address
 from fedchain.core.ports import Signer
-from fedchain.core.records import NOBODY, Address, Federation, Head, Payload, Record, Seq, SignedUpdate, address
 from fedchain.ledger.calls import calldata, deployment, relay_calldata, selector
 from fedchain.ledger.endpoint import Endpoint, RpcError
 from fedchain.ledger.mirror import NOWHERE, Mirror, Origin
 from fedchain.ledger.outbox import Outbox
 from fedchain.ledger.reader import Confirmations, Reader
-from fedchain.ledger.signer import Patience, SignerActor
+from fedchain.ledger.signer import RetryPolicy, SignerActor
 
 log = logging.getLogger(__name__)
 
-DEVNET: Final = 31337
+DEVNET_CHAIN_ID: Final = 31337
 """Chain id of anvil's chains."""
 
 _NO_HEAD: Final = Head(bytes(32))
-_PATIENCE: Final = Patience()
+_RETRY_POLICY: Final = RetryPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Deployment:
 
     federation: Federation
     block: int
-    """The block that it is in; `connect` takes it as `birth`."""
+    """The block that it is in; `connect` takes it as `deployment_block`."""
     transaction: str
     gas: int
 
@@ -47,7 +47,7 @@ async def deploy(
     signer: Signer,
     predecessor: Address = NOBODY,
     predecessor_head: Head = _NO_HEAD,
-    patience: Patience = _PATIENCE,
+    retry_policy: RetryPolicy = _RETRY_POLICY,
 ) -> Deployment:
     """Deploy a FederationLedger whose first governor is the signer.
 
@@ -64,13 +64,13 @@ async def deploy(
             chain_id=chain_id,
             to=None,
             outbox=Outbox(None, chain_id, governor),
-            patience=patience,
+            retry_policy=retry_policy,
             find=_unknown,
         )
         stack.push_async_callback(actor.close)
         transaction = await actor.send(deployment(governor, predecessor, predecessor_head), "deploy")
         receipt = await endpoint.call("eth_getTransactionReceipt", transaction)
-        with endpoint.sense("receipt"):
+        with endpoint.parsing("receipt"):
             federation = Federation(chain_id, address(receipt["contractAddress"]), predecessor, predecessor_head)
             return Deployment(federation, int(receipt["blockNumber"], 16), transaction, int(receipt["gasUsed"], 16))
 
@@ -83,12 +83,17 @@ class EthereumLedger:
     """One federation's contract on an EVM chain, as one key sees it; a `Ledger` (core/ports.py)."""
 
     def __init__(
-        self, endpoint: Endpoint, reader: Reader, actor: SignerActor | None, patience: Patience, stack: AsyncExitStack
+        self,
+        endpoint: Endpoint,
+        reader: Reader,
+        actor: SignerActor | None,
+        retry_policy: RetryPolicy,
+        stack: AsyncExitStack,
     ) -> None:
         self._endpoint = endpoint
         self._reader = reader
         self._actor = actor
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._stack = stack
 
     @classmethod
@@ -100,15 +105,15 @@ class EthereumLedger:
         *,
         folder: Path | None = None,
         confirmations: Confirmations | None = None,
-        patience: Patience = _PATIENCE,
-        birth: int | None = None,
+        retry_policy: RetryPolicy = _RETRY_POLICY,
+        deployment_block: int | None = None,
     ) -> EthereumLedger:
         """Connect to a contract; without a signer it can only be read.
 
         `folder` keeps the mirror, `ledger.sqlite`, and the signer's outbox; None keeps them in memory.
-        `confirmations` None is 0 on a devnet and "finalized" elsewhere. `birth` is the block of the contract's
-        deployment; it is searched when neither given nor known from before. What an earlier process stored and
-        did not see through goes on at once. Raises LedgerUnreachable, LedgerError where there is no such
+        `confirmations` None is 0 on a devnet and "finalized" elsewhere. `deployment_block` is the block of
+        the contract's deployment; it is searched when neither given nor known from before. What an earlier
+        process stored and did not finish goes on at once. Raises LedgerUnreachable, LedgerError where there is no such
         contract, ConfigError where the folder belongs to another ledger, chain or process.
         """
         async with AsyncExitStack() as stack:
@@ -120,11 +125,13 @@ class EthereumLedger:
                 await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
             mirror = Mirror.create(folder and folder / "ledger.sqlite", origin)
             stack.callback(mirror.close)
-            if mirror.through == NOWHERE:
-                mirror.begin(await _birth(endpoint, contract) if birth is None else birth)
+            if mirror.last_block == NOWHERE:
+                mirror.begin(
+                    await _find_deployment_block(endpoint, contract) if deployment_block is None else deployment_block
+                )
             if confirmations is None:
-                confirmations = 0 if chain_id == DEVNET else "finalized"
-            reader = Reader(endpoint, mirror, confirmations, patience.poll)
+                confirmations = 0 if chain_id == DEVNET_CHAIN_ID else "finalized"
+            reader = Reader(endpoint, mirror, confirmations, retry_policy.poll)
             actor = None
             if signer:
                 owner = address(signer.address)
@@ -134,12 +141,12 @@ class EthereumLedger:
                     chain_id=chain_id,
                     to=contract,
                     outbox=Outbox(folder and folder / f"outbox-{owner}.sqlite", chain_id, owner),
-                    patience=patience,
+                    retry_policy=retry_policy,
                     find=reader.find,
                 )
                 stack.push_async_callback(actor.close)
                 actor.resume()
-            return cls(endpoint, reader, actor, patience, stack.pop_all())
+            return cls(endpoint, reader, actor, retry_policy, stack.pop_all())
 
     async def close(self) -> None:
         """Stop sending and close everything; what is unfinished stays in the outbox."""
@@ -189,14 +196,14 @@ class EthereumLedger:
         """Return the nonce that the member's next relayed update must carry; raises LedgerUnreachable."""
         data = "0x" + (selector("member(address)") + int(member, 16).to_bytes(32, "big")).hex()
         found = await self._endpoint.call("eth_call", {"to": self.federation.contract, "data": data}, "latest")
-        with self._endpoint.sense("member"):
+        with self._endpoint.parsing("member"):
             return int(found[-64:], 16)
 
     async def gas_used(self, record: Record) -> int:
         """Return the gas that a record's transaction used; raises LedgerUnreachable."""
         assert record.place is not None
         receipt = await self._endpoint.call("eth_getTransactionReceipt", record.place.transaction)
-        with self._endpoint.sense("receipt"):
+        with self._endpoint.parsing("receipt"):
             return int(receipt["gasUsed"], 16)
 
     async def _append(self, data: bytes, key: str | None) -> Sequence[Record]:
@@ -209,11 +216,11 @@ class EthereumLedger:
                 if records := await self._reader.find(transaction):
                     return records
             log.warning("the records of transaction %s cannot be read: reorganised away, or no answer", transaction)
-            await asyncio.sleep(self._patience.poll)
+            await asyncio.sleep(self._retry_policy.poll)
 
 
 async def _origin(endpoint: Endpoint, contract: Address) -> Origin:
-    """Ask what head_0 binds, and which chain this is; raises LedgerError where there is no FederationLedger."""
+    """Ask what head_0 binds, and which chain this is; raises LedgerError where there is not a FederationLedger."""
     call = {"to": contract, "data": "0x" + selector("predecessor()").hex()}
     chain_id, genesis = await asyncio.gather(
         endpoint.call("eth_chainId"), endpoint.call("eth_getBlockByNumber", "0x0", False)
@@ -221,18 +228,18 @@ async def _origin(endpoint: Endpoint, contract: Address) -> Origin:
     try:
         found = (await endpoint.call("eth_call", call, "latest")).removeprefix("0x")
     except RpcError as error:
-        raise LedgerError(f"the contract {contract} is no FederationLedger: {error.message}") from error
+        raise LedgerError(f"the contract {contract} is not a FederationLedger: {error.message}") from error
     if len(found) != 128:
         raise LedgerError(
-            f"there is no FederationLedger at {contract} on chain {int(chain_id, 16)} ({endpoint.name}): "
+            f"there is not a FederationLedger at {contract} on chain {int(chain_id, 16)} ({endpoint.name}): "
             "check address and endpoint"
         )
-    with endpoint.sense("genesis"):
+    with endpoint.parsing("genesis"):
         head = Head(bytes.fromhex(found[64:]))
         return Origin(Federation(int(chain_id, 16), contract, address(found[24:64]), head), genesis["hash"])
 
 
-async def _birth(endpoint: Endpoint, contract: Address) -> int:
+async def _find_deployment_block(endpoint: Endpoint, contract: Address) -> int:
     """Search the first block that has the contract's code; 0 where the endpoint does not keep old states."""
     try:
         low, high = 0, int(await endpoint.call("eth_blockNumber"), 16)

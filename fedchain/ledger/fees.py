@@ -27,5 +27,5 @@ async def usual_fees(endpoint: Endpoint) -> Fees:
     block, tip = await asyncio.gather(
         endpoint.call("eth_getBlockByNumber", "latest", False), endpoint.call("eth_maxPriorityFeePerGas")
     )
-    with endpoint.sense("fee"):
+    with endpoint.parsing("fee"):
         return Fees(int(tip, 16), 2 * int(block["baseFeePerGas"], 16) + int(tip, 16))

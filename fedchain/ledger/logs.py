@@ -10,13 +10,13 @@ from typing import Any, Final
 from eth_hash.auto import keccak
 
 from fedchain.core.errors import FormatError
-from fedchain.core.records import Address, Kind, Payload, Place, address
-from fedchain.ledger.calls import FORMS, payload_of
+from fedchain.core.ledger.records import Address, Kind, Payload, Place, address
+from fedchain.ledger.calls import SIGNATURES, payload_of
 from fedchain.ledger.endpoint import Endpoint, RpcError, TimedOut
 
 _TOPICS: Final[dict[str, Kind]] = {
     "0x" + keccak(f"{form.event}({','.join(filter(None, ('address', form.types)))})".encode()).hex(): kind
-    for kind, form in FORMS.items()
+    for kind, form in SIGNATURES.items()
 }
 
 
@@ -35,7 +35,7 @@ async def read_logs(endpoint: Endpoint, contract: Address, first: int, last: int
     """Read the contract's events from block `first` to `last`, in ranges that halve on error.
 
     Endpoints limit ranges, answers and time, each in its own way, and say so in words only. Raises
-    LedgerUnreachable, RpcError when not even one block can be read, FormatError for an event that is no record.
+    LedgerUnreachable, RpcError when not even one block can be read, FormatError for an event that is not a record.
     """
     found: list[Mapping[str, Any]] = []
     step = last - first + 1
@@ -51,7 +51,7 @@ async def read_logs(endpoint: Endpoint, contract: Address, first: int, last: int
             continue
         found += entries
         first, step = end + 1, 2 * step
-    with endpoint.sense("event"):
+    with endpoint.parsing("event"):
         times = await _times(endpoint, found)
         return [_log(entry, contract, times) for entry in found]
 
@@ -69,7 +69,7 @@ def _log(entry: Mapping[str, Any], contract: Address, times: Mapping[str, str]) 
     words = [int(word, 16) for word in indexed]
     words += [int.from_bytes(data[at : at + 32], "big") for at in range(0, len(data), 32)]
     if address(entry["address"]) != contract or event not in _TOPICS:
-        raise FormatError(f"the endpoint gives an event that is none of {contract}'s: {str(entry)[:400]}")
+        raise FormatError(f"the endpoint gives an event that is not one of {contract}'s: {str(entry)[:400]}")
     return Log(
         actor=address(actor[-40:]),
         payload=payload_of(_TOPICS[event], words),

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from fedchain.core.errors import LedgerError, LedgerRefused, Reorganised
-from fedchain.core.records import (
+from fedchain.core.ledger.records import (
     NOBODY,
     Address,
     Attested,

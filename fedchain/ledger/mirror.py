@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedchain.core.errors import ConfigError, FormatError, HeadMismatch, LedgerError
-from fedchain.core.records import (
+from fedchain.core.ledger.records import (
     Federation,
     Head,
     Place,
@@ -47,7 +47,7 @@ _SCHEMA: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MirrorRow:
     """One record as the mirror keeps it; nothing in it is checked."""
 
     seq: int
@@ -55,13 +55,13 @@ class Row:
     actor: str
     time: int
     words: bytes
-    """The payload's words, 32 bytes each (core/records.py, `payload_words`)."""
+    """The payload's words, 32 bytes each (core/ledger/records.py, `payload_words`)."""
     place: Place
     head: Head
     """The ledger's head after this record, as the mirror says."""
 
     def record(self) -> Record:
-        """Read the row as a record; raises FormatError when it spells none."""
+        """Read the row as a record; raises FormatError when it encodes none."""
         try:
             words = [int.from_bytes(self.words[at : at + 32], "big") for at in range(0, len(self.words), 32)]
             payload = payload_of(self.kind, words)
@@ -70,21 +70,21 @@ class Row:
             raise FormatError(f"row {self.seq} of the mirror has a column of another type: {error}") from error
 
 
-def row_of(record: Record, place: Place, head: Head) -> Row:
-    """Spell a record as a row; `head` is the ledger's head after it."""
+def row_of(record: Record, place: Place, head: Head) -> MirrorRow:
+    """Encode a record as a row; `head` is the ledger's head after it."""
     words = b"".join(word.to_bytes(32, "big") for word in payload_words(record.payload))
-    return Row(record.seq, int(record.kind), record.actor, record.time, words, place, head)
+    return MirrorRow(record.seq, int(record.kind), record.actor, record.time, words, place, head)
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class BlockRef:
     """A block, as far as the mirror wants to know it again."""
 
     number: int
     hash: str
 
 
-NOWHERE: Final = Block(-1, "")
+NOWHERE: Final = BlockRef(-1, "")
 """The block before the first one."""
 
 
@@ -150,9 +150,9 @@ class Mirror:
         return Origin(Federation(chain_id, address(contract), address(predecessor), Head(head)), genesis)
 
     @property
-    def through(self) -> Block:
+    def last_block(self) -> BlockRef:
         """The block up to which the copy is complete; `NOWHERE`, or a block without hash, before anything was read."""
-        return Block(*self._all("SELECT block, block_hash FROM ledger")[0])
+        return BlockRef(*self._all("SELECT block, block_hash FROM ledger")[0])
 
     @property
     def count(self) -> int:
@@ -168,7 +168,7 @@ class Mirror:
             raise HeadMismatch(f"{self.name} has no head after record {count - 1}: the file is damaged")
         return Head(found[0][0])
 
-    def rows(self, start: int = 0) -> list[Row]:
+    def rows(self, start: int = 0) -> list[MirrorRow]:
         """Return the rows from seq `start` on, in order."""
         return list(map(_row, self._all("SELECT * FROM records WHERE seq >= ? ORDER BY seq", start)))
 
@@ -183,26 +183,26 @@ class Mirror:
                 record = row.record()
                 head = next_head(head, record)
             except (FormatError, TypeError, OverflowError) as error:
-                raise HeadMismatch(f"row {seq} of {self.name} is no record: {error}") from error
+                raise HeadMismatch(f"row {seq} of {self.name} is not a record: {error}") from error
             if (seq, head) != (row.seq, row.head):
                 raise HeadMismatch(f"row {seq} of {self.name} was changed or left out: it does not hash to its head")
             records.append(record)
         return records
 
-    def of(self, transaction: str) -> list[Row]:
+    def of(self, transaction: str) -> list[MirrorRow]:
         """Return the rows that a transaction made."""
         return list(map(_row, self._all("SELECT * FROM records WHERE tx = ? ORDER BY seq", transaction)))
 
-    def blocks(self) -> list[tuple[Block, int]]:
+    def blocks(self) -> list[tuple[BlockRef, int]]:
         """Return the blocks that hold records, newest first, each with how many records there are up to it."""
         query = "SELECT block, block_hash, max(seq) + 1 FROM records GROUP BY block, block_hash ORDER BY 3 DESC"
-        return [(Block(number, block_hash), count) for number, block_hash, count in self._all(query)]
+        return [(BlockRef(number, block_hash), count) for number, block_hash, count in self._all(query)]
 
-    def begin(self, birth: int) -> None:
+    def begin(self, deployment_block: int) -> None:
         """Say that no record is looked for before a block."""
-        self._all("UPDATE ledger SET block = ?", birth - 1)
+        self._all("UPDATE ledger SET block = ?", deployment_block - 1)
 
-    def replace(self, keep: int, rows: Iterable[Row], through: Block) -> None:
+    def replace(self, keep: int, rows: Iterable[MirrorRow], through: BlockRef) -> None:
         """Keep the first `keep` records, put `rows` behind them, complete up to a block: all or nothing."""
         self._all("BEGIN IMMEDIATE")
         try:
@@ -252,12 +252,12 @@ class Mirror:
             ) from error
 
 
-def _row(values: Sequence[Any]) -> Row:
+def _row(values: Sequence[Any]) -> MirrorRow:
     seq, kind, actor, time, words, block, block_hash, transaction, log_index, head = values
-    return Row(seq, kind, actor, time, words, Place(block, block_hash, transaction, log_index), Head(head))
+    return MirrorRow(seq, kind, actor, time, words, Place(block, block_hash, transaction, log_index), Head(head))
 
 
-def _values(row: Row) -> tuple[object, ...]:
+def _values(row: MirrorRow) -> tuple[object, ...]:
     place = row.place
     where = (place.block, place.block_hash, place.transaction, place.log_index)
     return (row.seq, row.kind, row.actor, row.time, row.words, *where, row.head)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedchain.core.errors import ConfigError, LedgerError
-from fedchain.core.records import Address
+from fedchain.core.ledger.records import Address
 from fedchain.ledger.fees import Fees
 
 _SCHEMA: Final = (

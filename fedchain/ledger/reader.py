@@ -13,11 +13,11 @@ from contextlib import contextmanager, suppress
 from typing import Final, Literal
 
 from fedchain.core.errors import FormatError, HeadMismatch, LedgerError, LedgerUnreachable, Reorganised
-from fedchain.core.records import Head, Record, Seq, first_head, next_head
+from fedchain.core.ledger.records import Head, Record, Seq, first_head, next_head
 from fedchain.ledger.calls import selector
 from fedchain.ledger.endpoint import Endpoint, RpcError
 from fedchain.ledger.logs import read_logs
-from fedchain.ledger.mirror import NOWHERE, Block, Mirror, Row, row_of
+from fedchain.ledger.mirror import NOWHERE, BlockRef, Mirror, MirrorRow, row_of
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Reader:
     async def head(self) -> Head:
         """Return the contract's head at the latest settled block; head_0 while the contract is not settled."""
         with self._reading():
-            return await self._head(await self._settled()) or first_head(self.federation)
+            return await self._head(await self._final_block()) or first_head(self.federation)
 
     async def wait(self, start: Seq, timeout: float) -> None:
         """Return once the record `start` is settled, or after `timeout` seconds; a silent endpoint may come back."""
@@ -84,7 +84,7 @@ class Reader:
         if not rows and self._confirmations != 0:
             with self._reading():
                 latest = await self._block("latest")
-                unsettled = await self._read(self._mirror.through, self._mirror.count, latest)
+                unsettled = await self._read(self._mirror.last_block, self._mirror.count, latest)
             rows = [row for row in unsettled if row.place.transaction == transaction]
         return [row.record() for row in rows]
 
@@ -106,22 +106,22 @@ class Reader:
             await self._extend(anew=True)
 
     async def _extend(self, anew: bool = False) -> None:
-        target = await self._settled()
+        target = await self._final_block()
         if anew:
             base, count = NOWHERE, 0
-        elif target == self._mirror.through and self._checked:
+        elif target == self._mirror.last_block and self._checked:
             return
         else:
             base, count = await self._common()
         if base.number < target.number or (base == target and not self._checked):
             self._mirror.replace(count, await self._read(base, count, target), target)
             self._checked = True
-        elif base != self._mirror.through:
+        elif base != self._mirror.last_block:
             self._mirror.replace(count, (), base)
 
-    async def _common(self) -> tuple[Block, int]:
+    async def _common(self) -> tuple[BlockRef, int]:
         """Return the newest block of the mirror that is on the chain, and how many records there are up to it."""
-        through = self._mirror.through
+        through = self._mirror.last_block
         if not through.hash:
             return through, 0
         count = self._mirror.count
@@ -131,7 +131,7 @@ class Reader:
             log.warning("block %s (%s) is gone: the chain was reorganised", block.number, block.hash)
         return NOWHERE, 0
 
-    async def _read(self, base: Block, count: int, target: Block) -> list[Row]:
+    async def _read(self, base: BlockRef, count: int, target: BlockRef) -> list[MirrorRow]:
         """Read the records after block `base` up to block `target`, and check them against the contract's head."""
         head = self._mirror.head(count)
         try:
@@ -168,7 +168,7 @@ class Reader:
         except RpcError as error:
             raise LedgerUnreachable(f"{self._endpoint.name} cannot be read: {error.message}") from error
 
-    async def _settled(self) -> Block:
+    async def _final_block(self) -> BlockRef:
         if self._confirmations == "finalized":
             return await self._block("finalized")
         latest = await self._block("latest")
@@ -176,19 +176,19 @@ class Reader:
             return latest
         return await self._block(hex(max(0, latest.number - self._confirmations)))
 
-    async def _block(self, which: str) -> Block:
+    async def _block(self, which: str) -> BlockRef:
         """Return a block by number or tag; one that is not there has no hash."""
         found = await self._endpoint.call("eth_getBlockByNumber", which, False)
         if found is None and not which.startswith("0x"):
             raise LedgerError(f"{self._endpoint.name} knows no {which} block: set confirmations to a number")
-        with self._endpoint.sense("block"):
-            return Block(int(found["number"], 16), found["hash"]) if found else Block(int(which, 16), "")
+        with self._endpoint.parsing("block"):
+            return BlockRef(int(found["number"], 16), found["hash"]) if found else BlockRef(int(which, 16), "")
 
-    async def _head(self, at: Block) -> Head | None:
+    async def _head(self, at: BlockRef) -> Head | None:
         """Return the contract's head at a block; None where the contract is not there yet."""
         call = {"to": self.federation.contract, "data": _HEAD}
         found = await self._endpoint.call("eth_call", call, {"blockHash": at.hash})
-        with self._endpoint.sense("head"):
+        with self._endpoint.parsing("head"):
             return Head(bytes.fromhex(found.removeprefix("0x"))) or None
 
 

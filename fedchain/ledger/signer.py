@@ -16,9 +16,9 @@ from functools import partial
 from typing import Any, Final
 
 from fedchain.core.errors import HeadMismatch, LedgerError, LedgerRefused, LedgerUnreachable
+from fedchain.core.ledger.records import Address, address
 from fedchain.core.ports import Signer
-from fedchain.core.records import Address, address
-from fedchain.ledger.calls import refusal
+from fedchain.ledger.calls import decode_error
 from fedchain.ledger.endpoint import Endpoint, RpcError
 from fedchain.ledger.fees import Fees, usual_fees
 from fedchain.ledger.outbox import Attempt, Intent, Outbox
@@ -32,7 +32,7 @@ _FIRST_LOOK_S: Final = 0.002
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long the actor waits before it does something about a transaction."""
 
     poll: float = 1.0
@@ -54,7 +54,7 @@ class SignerActor:
         chain_id: int,
         to: Address | None,
         outbox: Outbox,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         find: Find,
     ) -> None:
         self._endpoint = endpoint
@@ -62,7 +62,7 @@ class SignerActor:
         self._chain_id = chain_id
         self._to = to
         self._outbox = outbox
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._find = find
         self._from = address(signer.address)
         self._next: int | None = None
@@ -72,7 +72,7 @@ class SignerActor:
     def resume(self) -> None:
         """Go on with what an earlier process stored and did not see through."""
         for intent in self._outbox.unfinished():
-            self._deliver(intent, None)
+            self._start_delivery(intent, None)
 
     async def close(self) -> None:
         """Stop; what is unfinished stays in the outbox."""
@@ -87,19 +87,19 @@ class SignerActor:
         Waits while the endpoint is down; cancelling that leaves nothing behind. Once the call is stored it goes on
         in the background. Raises LedgerRefused where the contract reverts, LedgerError where the endpoint refuses.
         """
-        task = self._deliveries.get(key) or self._take_up(key)
+        task = self._deliveries.get(key) or self._resume(key)
         if task is None:
             gas, fees = await self._prepare(data)
-            task = self._deliveries.get(key) or self._take_up(key) or self._deliver(Intent(key, data, gas), fees)
+            task = self._deliveries.get(key) or self._resume(key) or self._start_delivery(Intent(key, data, gas), fees)
         return await asyncio.shield(task)
 
-    def _take_up(self, key: str) -> asyncio.Task[str] | None:
+    def _resume(self, key: str) -> asyncio.Task[str] | None:
         """Go on with an intent that was stored before."""
         intent = self._outbox.intent(key)
-        return self._deliver(intent, None) if intent else None
+        return self._start_delivery(intent, None) if intent else None
 
-    def _deliver(self, intent: Intent, fees: Fees | None) -> asyncio.Task[str]:
-        task = asyncio.create_task(self._see_through(intent, fees), name=f"append {intent.key}")
+    def _start_delivery(self, intent: Intent, fees: Fees | None) -> asyncio.Task[str]:
+        task = asyncio.create_task(self._deliver(intent, fees), name=f"append {intent.key}")
         self._deliveries[intent.key] = task
         task.add_done_callback(partial(self._delivered, intent.key))
         return task
@@ -109,22 +109,22 @@ class SignerActor:
         if not task.cancelled() and (error := task.exception()):
             log.info("append %s: %s", key, error)
 
-    async def _see_through(self, intent: Intent, fees: Fees | None) -> str:
+    async def _deliver(self, intent: Intent, fees: Fees | None) -> str:
         """Send a call until it is on the chain; returns its transaction's hash."""
         clock = asyncio.get_running_loop().time
         sent = fees is not None and await self._post(intent, fees)
-        nudge_at = clock() + self._patience.resend if sent else clock()
-        replace_at = clock() + self._patience.replace
+        rebroadcast_at = clock() + self._retry_policy.resend if sent else clock()
+        replace_at = clock() + self._retry_policy.replace
         pause = _FIRST_LOOK_S
         while True:
             try:
                 found = await self._included(intent)
-                if not found and clock() >= nudge_at:
-                    found = await self._nudge(intent)
-                    nudge_at = clock() + self._patience.resend
+                if not found and clock() >= rebroadcast_at:
+                    found = await self._rebroadcast(intent)
+                    rebroadcast_at = clock() + self._retry_policy.resend
                 if not found and clock() >= replace_at:
                     await self._replace(intent)
-                    replace_at = clock() + self._patience.replace
+                    replace_at = clock() + self._retry_policy.replace
             except (LedgerUnreachable, RpcError, HeadMismatch) as error:
                 log.warning("append %s waits: %s", intent.key, error)
                 found = None
@@ -132,7 +132,7 @@ class SignerActor:
                 self._outbox.finish(intent.key)
                 return found
             await asyncio.sleep(pause)
-            pause = min(2 * pause, self._patience.poll)
+            pause = min(2 * pause, self._retry_policy.poll)
 
     async def _prepare(self, data: bytes) -> tuple[int, Fees]:
         """Ask what a call needs, however long the endpoint is away; raises LedgerRefused where it reverts."""
@@ -143,7 +143,7 @@ class SignerActor:
             except LedgerUnreachable as error:
                 log.warning("an append waits: %s", error)
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, self._patience.poll)
+                pause = min(2 * pause, self._retry_policy.poll)
             else:
                 return gas, fees
 
@@ -152,7 +152,7 @@ class SignerActor:
         try:
             return int(await self._endpoint.call("eth_estimateGas", self._call(data)), 16) * 5 // 4
         except RpcError as error:
-            raise _refusal(error) or error from error
+            raise _contract_error(error) or error from error
 
     async def _count(self) -> None:
         """Find the first free nonce, once: from then on the actor counts by itself."""
@@ -171,7 +171,7 @@ class SignerActor:
             await asyncio.to_thread(self._outbox.store, intent, attempt)
             self._next = attempt.nonce + 1
             try:
-                await self._push(attempt)
+                await self._broadcast(attempt)
             except LedgerUnreachable:
                 return False
             except RpcError as error:
@@ -196,7 +196,7 @@ class SignerActor:
             receipt = await self._endpoint.call("eth_getTransactionReceipt", attempt.hash)
             if receipt is None:
                 continue
-            with self._endpoint.sense("receipt"):
+            with self._endpoint.parsing("receipt"):
                 status, block = int(receipt["status"], 16), receipt["blockNumber"]
             if not status:
                 reason = await self._reason(intent, attempt, block)
@@ -210,17 +210,17 @@ class SignerActor:
         try:
             await self._endpoint.call("eth_call", self._call(intent.data) | {"gas": hex(intent.gas)}, block)
         except RpcError as error:
-            return _refusal(error) or LedgerRefused("Reverted", (attempt.hash,))
+            return _contract_error(error) or LedgerRefused("Reverted", (attempt.hash,))
         return LedgerRefused("Reverted", (attempt.hash,))
 
-    async def _nudge(self, intent: Intent) -> str | None:
+    async def _rebroadcast(self, intent: Intent) -> str | None:
         """Help an intent that is not on the chain: send it again, or under another nonce when its own is used up."""
         attempts = self._outbox.attempts(intent.key)
         used = await self._nonces("latest")
         if used <= attempts[-1].nonce:
             for attempt in self._outbox.newest(used):
                 if attempt.nonce <= attempts[-1].nonce:
-                    await self._push_again(attempt)
+                    await self._broadcast_again(attempt)
             return None
         if found := await self._included(intent):
             return found
@@ -234,7 +234,7 @@ class SignerActor:
             attempt = self._sign(intent, self._next, await usual_fees(self._endpoint))
             await asyncio.to_thread(self._outbox.store, intent, attempt)
             self._next = attempt.nonce + 1
-            await self._push_again(attempt)
+            await self._broadcast_again(attempt)
         return None
 
     async def _replace(self, intent: Intent) -> None:
@@ -242,15 +242,15 @@ class SignerActor:
         last = self._outbox.attempts(intent.key)[-1]
         attempt = self._sign(intent, last.nonce, (await usual_fees(self._endpoint)).above(last.fees))
         await asyncio.to_thread(self._outbox.store, intent, attempt)
-        await self._push_again(attempt)
+        await self._broadcast_again(attempt)
 
-    async def _push_again(self, attempt: Attempt) -> None:
+    async def _broadcast_again(self, attempt: Attempt) -> None:
         try:
-            await self._push(attempt)
+            await self._broadcast(attempt)
         except RpcError as error:
             log.debug("nonce %s of %s: %s", attempt.nonce, self._from, error)
 
-    async def _push(self, attempt: Attempt) -> None:
+    async def _broadcast(self, attempt: Attempt) -> None:
         await self._endpoint.call("eth_sendRawTransaction", "0x" + attempt.raw.hex())
 
     def _call(self, data: bytes) -> dict[str, Any]:
@@ -275,8 +275,8 @@ class SignerActor:
         return Attempt("0x" + signed.hash.hex(), nonce, fees, bytes(signed.raw_transaction))
 
 
-def _refusal(error: RpcError) -> LedgerRefused | None:
+def _contract_error(error: RpcError) -> LedgerRefused | None:
     """Read the contract's custom error from an endpoint's error; clients put the data in different places."""
     if data := re.search(r"0x([0-9a-fA-F]{8,})", str(error.data)):
-        return refusal(bytes.fromhex(data[1]))
+        return decode_error(bytes.fromhex(data[1]))
     return LedgerRefused("Reverted", (error.message,)) if "revert" in error.message.lower() else None

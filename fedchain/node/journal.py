@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from fedchain.core.content import Content, Digest
 from fedchain.core.errors import ConfigError
-from fedchain.core.records import Seq, UpdateSubmitted, Version
+from fedchain.core.ledger.content import Content, Digest
+from fedchain.core.ledger.records import Seq, UpdateSubmitted, Version
 
 
 class Step(StrEnum):
@@ -30,7 +30,7 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """One update of this site."""
 
     number: int
@@ -79,7 +79,7 @@ class Journal:
             self._db.close()
             raise ConfigError(f"{path}: {error}; move the file away: the node then begins a new journal") from error
 
-    def begin(self, base: Version) -> Entry:
+    def begin(self, base: Version) -> JournalEntry:
         """Begin a training on a base, or take up the one that was cut off."""
         row = self._db.execute("SELECT number FROM updates WHERE step = ?", (Step.TRAINING,)).fetchone()
         if row is None:
@@ -90,7 +90,7 @@ class Journal:
         self._after(Step.TRAINING)
         return self._entries("number = ?", number)[0]
 
-    def stored(self, entry: Entry, samples: int, content: Content) -> None:
+    def stored(self, entry: JournalEntry, samples: int, content: Content) -> None:
         """Note that the update is in the store: from here on it will be submitted."""
         self._db.execute(
             "UPDATE updates SET step = ?, samples = ?, digest = ?, size = ? WHERE number = ?",
@@ -98,23 +98,23 @@ class Journal:
         )
         self._after(Step.STORED)
 
-    def included(self, entry: Entry, seq: Seq) -> None:
+    def included(self, entry: JournalEntry, seq: Seq) -> None:
         """Note that the update is in the ledger."""
         self._db.execute("UPDATE updates SET step = ?, seq = ? WHERE number = ?", (Step.INCLUDED, seq, entry.number))
         self._after(Step.INCLUDED)
 
-    def refused(self, entry: Entry, reason: str) -> None:
+    def refused(self, entry: JournalEntry, reason: str) -> None:
         """Note that the ledger's rules refuse the update."""
         self._db.execute(
             "UPDATE updates SET step = ?, reason = ? WHERE number = ?", (Step.REFUSED, reason, entry.number)
         )
         self._after(Step.REFUSED)
 
-    def waiting(self) -> list[Entry]:
+    def waiting(self) -> list[JournalEntry]:
         """List the stored updates that are not in the ledger yet, oldest first."""
         return self._entries("step = ?", Step.STORED)
 
-    def included_since(self, seq: int) -> list[Entry]:
+    def included_since(self, seq: int) -> list[JournalEntry]:
         """List the updates that are in the ledger at `seq` or later."""
         return self._entries("seq >= ?", seq)
 
@@ -126,12 +126,12 @@ class Journal:
         """Close the file."""
         self._db.close()
 
-    def _entries(self, where: str, value: object) -> list[Entry]:
+    def _entries(self, where: str, value: object) -> list[JournalEntry]:
         rows = self._db.execute(
             f"SELECT number, step, base, samples, digest, size, seq FROM updates WHERE {where} ORDER BY number",  # noqa: S608 - `where` is ours
             (value,),
         )
         return [
-            Entry(number, Step(step), Version(base), samples, Content(Digest(digest), size), seq)
+            JournalEntry(number, Step(step), Version(base), samples, Content(Digest(digest), size), seq)
             for number, step, base, samples, digest, size, seq in rows
         ]

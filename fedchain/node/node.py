@@ -13,8 +13,6 @@ from typing import Any, Final
 
 from prometheus_client import Counter, Gauge
 
-from fedchain.core.content import Content
-from fedchain.core.document import Document, put
 from fedchain.core.errors import (
     ContentError,
     Corrupt,
@@ -24,28 +22,30 @@ from fedchain.core.errors import (
     LedgerUnreachable,
     Reorganised,
 )
-from fedchain.core.fixedpoint import encode_update
-from fedchain.core.follower import Follower
-from fedchain.core.history import Published
-from fedchain.core.layout import Layout
-from fedchain.core.manifest import Discrepancy, Manifest
-from fedchain.core.modelfile import read_model, write_update
-from fedchain.core.ports import Ledger, Store
-from fedchain.core.records import (
+from fedchain.core.formats.document import Document, put
+from fedchain.core.formats.layout import Layout
+from fedchain.core.formats.modelfile import read_model, write_update
+from fedchain.core.ledger.content import Content
+from fedchain.core.ledger.records import (
     Address,
     Attested,
     EvaluationReported,
-    Meaning,
     Payload,
     Role,
     Seq,
     UpdateSubmitted,
+    Verdict,
     Version,
 )
-from fedchain.core.replay import replay
+from fedchain.core.ports import Ledger, Store
+from fedchain.core.rules.history import Published
+from fedchain.core.rules.manifest import Discrepancy, Manifest
+from fedchain.core.updates.fixed_point import encode_update
 from fedchain.daemon.service import Service
-from fedchain.node.journal import Entry, Journal
-from fedchain.node.settings import NodeTable
+from fedchain.node.journal import Journal, JournalEntry
+from fedchain.node.settings import NodeConfig
+from fedchain.replica.follower import Follower
+from fedchain.replica.replay import replay
 from fedchain.store.hashing import HashingWriter
 from fedchain.training.trainer import Trainer
 
@@ -71,20 +71,20 @@ class Node(Service):
     """One site at work."""
 
     def __init__(
-        self, member: Address, ledger: Ledger, store: Store, *, trainer: Trainer, journal: Journal, table: NodeTable
+        self, member: Address, ledger: Ledger, store: Store, *, trainer: Trainer, journal: Journal, config: NodeConfig
     ) -> None:
-        super().__init__(member, Follower(ledger, store, self._replay if table.verify == "replay" else None))
+        super().__init__(member, Follower(ledger, store, self._replay if config.verify == "replay" else None))
         self._ledger = ledger
         self._store = store
         self._trainer = trainer
         self._journal = journal
-        self._table = table
+        self._config = config
         self._verified: Version | None = None
         self._arrays: dict[str, Any] = {}
         self._metrics: dict[str, float] = {}
-        self._unsent: str | None = None
+        self._submit_error: str | None = None
         self._stored = asyncio.Event()
-        self._said: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._version_gauge = Gauge("fedchain_version", "Newest verified version", registry=self.registry)
         self._trainings = Counter("fedchain_trainings", "Trainings finished", registry=self.registry)
         self._seconds = Counter("fedchain_training_seconds", "Seconds spent training", registry=self.registry)
@@ -96,7 +96,7 @@ class Node(Service):
                 tasks.create_task(self._train_forever())
                 tasks.create_task(self._submit_forever())
         finally:
-            for task in self._said:
+            for task in self._background:
                 task.cancel()
             self._trainer.close()
             self._journal.close()
@@ -111,26 +111,26 @@ class Node(Service):
             "device": str(self._trainer.device),
         }
 
-    def obstacle(self) -> str | None:
+    def not_ready(self) -> str | None:
         """Say why the node cannot train, or not submit, just now."""
-        return super().obstacle() or self._unsent
+        return super().not_ready() or self._submit_error
 
-    def hindrance(self) -> str | None:
+    def blocked(self) -> str | None:
         """Say what keeps the node from training though everybody answers."""
-        if common := super().hindrance():
+        if common := super().blocked():
             return common
         history = self.follower.history
         if Role.TRAINER not in history.members.roles(self._member, Seq(history.length)):
-            return f"{self._member} is no trainer: the governor makes it one with `fedchain member set`"
+            return f"{self._member} is not a trainer: the governor makes it one with `fedchain member set`"
         return None
 
     async def _train_forever(self) -> None:
         while True:
             try:
                 await self._keep_up()
-                if self._verified is not None and self.hindrance() is None and self._has_room():
+                if self._verified is not None and self.blocked() is None and self._has_room():
                     await self._train()
-                elif self._trouble:
+                elif self._last_error:
                     await asyncio.sleep(RETRY_S)
                 else:
                     self._doing = "waiting"
@@ -139,7 +139,7 @@ class Node(Service):
                 log.warning("%s", error)
                 self._verified = None
             except (LedgerError, ContentError) as error:
-                self._trouble = str(error)
+                self._last_error = str(error)
                 log.warning("%s; trying again in %g s", error, RETRY_S)
                 await asyncio.sleep(RETRY_S)
 
@@ -147,9 +147,9 @@ class Node(Service):
         """Follow the ledger; while it does not answer, training goes on with what is known."""
         try:
             await self._follow()
-            self._trouble = None
+            self._last_error = None
         except LedgerUnreachable as error:
-            self._trouble = str(error)
+            self._last_error = str(error)
             log.warning("%s; version %s is the newest that is known", error, self._verified)
 
     async def _follow(self) -> None:
@@ -166,15 +166,15 @@ class Node(Service):
             layout, model = await self.follower.layout(), await self._store.fetch(latest.claim.model)
             self._arrays = await asyncio.to_thread(read_model, layout, model)
         except FormatError as error:
-            raise Corrupt(f"version {latest.version} by {latest.record.actor} is no model: {error}") from error
+            raise Corrupt(f"version {latest.version} by {latest.record.actor} is not a model: {error}") from error
         self._verified = latest.version
         self._version_gauge.set(latest.version)
-        if self._table.evaluate:
+        if self._config.evaluate:
             self._doing = f"evaluating version {latest.version}"
             self._metrics = await self._trainer.evaluate(self._arrays)
             log.info("version %d: %s", latest.version, _plain(self._metrics))
-            if self._table.report:
-                self._say(self._report(latest))
+            if self._config.report:
+                self._spawn(self._report(latest))
 
     def _has_room(self) -> bool:
         """Tell whether one more update of this site fits the open buffer; one that is too stale takes no room.
@@ -205,9 +205,9 @@ class Node(Service):
         base = self.follower.history.published[entry.base].claim.model
         self._doing = f"training on version {entry.base}"
         started = time.monotonic()
-        seed = (self._table.training.seed << 32) + entry.number
-        trained = await self._trainer.train(self._arrays, seed, self._table.training.steps)
-        await asyncio.sleep(max(0.0, (self._table.training.at_least_s or 0.0) - (time.monotonic() - started)))
+        seed = (self._config.training.seed << 32) + entry.number
+        trained = await self._trainer.train(self._arrays, seed, self._config.training.steps)
+        await asyncio.sleep(max(0.0, (self._config.training.at_least_s or 0.0) - (time.monotonic() - started)))
         layout = await self.follower.layout()
         content = await asyncio.to_thread(self._store_update, layout, base, trained.arrays)
         self._journal.stored(entry, trained.fit.samples, content)
@@ -228,14 +228,14 @@ class Node(Service):
             try:
                 for entry in self._journal.waiting():
                     await self._submit(entry)
-                self._unsent = None
+                self._submit_error = None
                 await self._stored.wait()
             except LedgerError as error:
-                self._unsent = f"an update is not on the ledger yet: {error}"
-                log.warning("%s; trying again in %g s", self._unsent, RETRY_S)
+                self._submit_error = f"an update is not on the ledger yet: {error}"
+                log.warning("%s; trying again in %g s", self._submit_error, RETRY_S)
                 await asyncio.sleep(RETRY_S)
 
-    async def _submit(self, entry: Entry) -> None:
+    async def _submit(self, entry: JournalEntry) -> None:
         try:
             record = await self._ledger.append(entry.update, key=f"update:{entry.content.cid}")
         except LedgerRefused as error:
@@ -263,14 +263,14 @@ class Node(Service):
             scratch=HashingWriter,
         )
         if not found and version.version:
-            self._say(self._append(Attested(version.version, Meaning.RECOMPUTED), f"attest:{version.version}"))
+            self._spawn(self._append(Attested(version.version, Verdict.RECOMPUTED), f"attest:{version.version}"))
         return found
 
-    def _say(self, what: Any) -> None:
+    def _spawn(self, what: Any) -> None:
         """Append a record that nothing waits for."""
         task = asyncio.create_task(what)
-        self._said.add(task)
-        task.add_done_callback(self._said.discard)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _append(self, payload: Payload, key: str) -> None:
         try:

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fedchain.daemon.settings import DaemonTable, Seconds, Table
+from fedchain.config.settings import DaemonConfig, Seconds, Table
 
 
-class TrainingTable(Table):
+class TrainingConfig(Table):
     """How this machine trains."""
 
     device: str = Field("auto", description='"auto" takes CUDA when there is one; or a torch device, as in "cuda:1"')
@@ -21,7 +21,7 @@ class TrainingTable(Table):
     at_least_s: Seconds | None = Field(None, description="least seconds per training: spares a machine with other work")
 
 
-class NodeTable(DaemonTable):
+class NodeConfig(DaemonConfig):
     """A site's node."""
 
     task: str = Field(description="the task, as module:Class; the module may lie beside this file")
@@ -30,5 +30,5 @@ class NodeTable(DaemonTable):
     )
     evaluate: bool = Field(True, description="evaluate each new version on data that this site holds back")
     report: bool = Field(False, description="put the evaluations on the ledger")
-    training: TrainingTable = Field(default_factory=TrainingTable)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
     site: dict[str, Any] = Field(default_factory=dict, description="settings of the task: data, batch size, …")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fedchain.core.content import Content
-from fedchain.core.ports import Blobs, Buffer
+from fedchain.core.ledger.content import Content
+from fedchain.core.ports import BlobReader, Blobs
 
 
 class LoneStore:
@@ -12,6 +12,6 @@ class LoneStore:
     def __init__(self, local: Blobs) -> None:
         self.local = local
 
-    async def fetch(self, content: Content) -> Buffer:
+    async def fetch(self, content: Content) -> BlobReader:
         """Open a blob; raises Unavailable when it is not here."""
         return self.local.open(content)

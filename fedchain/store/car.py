@@ -4,7 +4,7 @@
     header  = dag-cbor { "roots": [CID], "version": 1 }
     section = CID, block
 
-One header shape is written and read: one root. A header has then one spelling only, so it is compared, not
+One header shape is written and read: one root. A header has then one form only, so it is compared, not
 parsed.
 """
 
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from fedchain.core.content import DAG_PB, RAW, Digest, cid_bytes, cid_text
 from fedchain.core.errors import Corrupt, FormatError
+from fedchain.core.ledger.content import DAG_PB, RAW, Digest, cid_bytes, cid_text
 from fedchain.store import varint
 
 MOST_BLOCK: Final = 2 << 20

@@ -24,7 +24,7 @@ _MOST_PARTS: Final = 1024
 """Parts that one call of pwritev takes (IOV_MAX)."""
 
 
-class FileBuffer:
+class FileReader:
     """A blob's bytes in a file, read with preadv; closed with its last reference, or as a context manager."""
 
     def __init__(self, path: Path) -> None:

@@ -17,11 +17,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Final
 
-from fedchain.core.content import CHUNK, Cid, Content, Digest, cid_text, content_of
 from fedchain.core.errors import ContentError, Corrupt, FormatError
+from fedchain.core.ledger.content import CHUNK_SIZE, Cid, Content, Digest, cid_text, content_of
 from fedchain.store import car, disk
-from fedchain.store.disk import FileBuffer, NewFile
-from fedchain.store.unixfs import Block, Growing, Tree, check_leaves, children, root
+from fedchain.store.disk import FileReader, NewFile
+from fedchain.store.unixfs import Block, Tree, TreeBuilder, check_leaves, children, root
 
 _TREE: Final = ".car"
 
@@ -54,11 +54,11 @@ class FileBlobs:
         except FileNotFoundError:
             return False
 
-    def open(self, content: Content) -> FileBuffer:
+    def open(self, content: Content) -> FileReader:
         """Open a blob; raises Unavailable when it is not here, Corrupt when it has another length."""
         path = self.path(content)
         with disk.failing(path, "open"):
-            buffer = FileBuffer(path)
+            buffer = FileReader(path)
         if buffer.size != content.size:
             raise Corrupt(f"{path} has {buffer.size} bytes, not {content.size}: it is damaged, or the size is wrong")
         return buffer
@@ -125,17 +125,17 @@ class FileWriter:
     def __init__(self, blobs: FileBlobs, file: NewFile) -> None:
         self._blobs = blobs
         self._file = file
-        self._growing = Growing()
+        self._builder = TreeBuilder()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes; raises ContentError when the disk does not take them."""
         flat = memoryview(data).cast("B")
-        self._file.write(self._growing.size, [flat])
-        self._growing.add(flat)
+        self._file.write(self._builder.size, [flat])
+        self._builder.add(flat)
 
     def commit(self) -> Content:
         """Bring the blob to the disk, make it visible, and return its name."""
-        tree = self._growing.tree()
+        tree = self._builder.tree()
         self._blobs.publish(self._file, tree)
         return tree.content
 
@@ -154,9 +154,11 @@ class FileLanding:
 
     def held(self) -> list[Digest]:
         """Hash what an earlier fetch left: sha2-256 of each chunk, from the first on."""
-        with disk.failing(self._file.path, "read"), FileBuffer(self._file.path) as old:
+        with disk.failing(self._file.path, "read"), FileReader(self._file.path) as old:
             end = min(old.size, self._size)
-            return [Digest(sha256(old.read(at, min(CHUNK, end - at))).digest()) for at in range(0, end, CHUNK)]
+            return [
+                Digest(sha256(old.read(at, min(CHUNK_SIZE, end - at))).digest()) for at in range(0, end, CHUNK_SIZE)
+            ]
 
     def put(self, offset: int, parts: Sequence[bytes | memoryview]) -> None:
         """Write a block that was checked, in parts; raises ContentError when the disk does not take it."""

@@ -19,10 +19,10 @@ from typing import Final
 
 from aiohttp import web
 
-from fedchain.core.content import Cid, Digest, cid_text, parse_cid
 from fedchain.core.errors import ContentError, FormatError, Unavailable
+from fedchain.core.ledger.content import Cid, Digest, cid_text, parse_cid
 from fedchain.store import car
-from fedchain.store.disk import FileBuffer
+from fedchain.store.disk import FileReader
 from fedchain.store.files import FileBlobs
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def _accepted(accept: str) -> dict[str, dict[str, str]]:
 class _Answer:
     """A response's body: bytes, and ranges of a blob's file."""
 
-    blob: FileBuffer
+    blob: FileReader
     parts: list[bytes | range]
 
     async def send(self, request: web.Request, headers: Mapping[str, str]) -> web.StreamResponse:

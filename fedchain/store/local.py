@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from fedchain.core.content import Content, Digest
+from fedchain.core.ledger.content import Content, Digest
 from fedchain.core.ports import Blobs
 from fedchain.store.unixfs import Tree
 
 
-class Landing(Protocol):
+class Download(Protocol):
     """A blob on its way here, block by block, in any order."""
 
     def held(self) -> list[Digest]:
@@ -26,8 +26,8 @@ class Landing(Protocol):
         """Stop here, so that a later `resume` goes on from what came; harmless after `commit`."""
 
 
-class Landings(Blobs, Protocol):
+class Downloads(Blobs, Protocol):
     """Blobs that a fetch can bring in."""
 
-    def resume(self, content: Content) -> Landing:
+    def resume(self, content: Content) -> Download:
         """Start a fetch, or go on with one that was cut off."""

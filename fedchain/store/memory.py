@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedchain.core.content import Content, Digest
 from fedchain.core.errors import Corrupt, Unavailable
-from fedchain.store.unixfs import Growing, Tree, check_leaves
+from fedchain.core.ledger.content import Content, Digest
+from fedchain.store.unixfs import Tree, TreeBuilder, check_leaves
 
 
-class MemoryBuffer:
+class MemoryReader:
     """A blob's bytes in memory."""
 
     def __init__(self, content: Content, data: bytes) -> None:
@@ -44,9 +44,9 @@ class MemoryBlobs:
         """Tell whether the blob is here."""
         return content in self._held
 
-    def open(self, content: Content) -> MemoryBuffer:
+    def open(self, content: Content) -> MemoryReader:
         """Open a blob; raises Unavailable when it is not here."""
-        return MemoryBuffer(content, self._find(content)[0])
+        return MemoryReader(content, self._find(content)[0])
 
     def create(self) -> MemoryWriter:
         """Start a new blob."""
@@ -59,7 +59,7 @@ class MemoryBlobs:
     def check(self, content: Content) -> None:
         """Re-hash a blob; raises Corrupt naming the first wrong block, Unavailable."""
         data, tree = self._find(content)
-        check_leaves(tree, MemoryBuffer(content, data), "memory")
+        check_leaves(tree, MemoryReader(content, data), "memory")
 
     def forget(self, content: Content) -> None:
         """Drop a blob, as a lost disk does."""
@@ -78,17 +78,17 @@ class MemoryWriter:
     def __init__(self, held: dict[Content, tuple[bytes, Tree]]) -> None:
         self._held = held
         self._data = bytearray()
-        self._growing = Growing()
+        self._builder = TreeBuilder()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes."""
         flat = memoryview(data).cast("B")
-        self._growing.add(flat)
+        self._builder.add(flat)
         self._data += flat
 
     def commit(self) -> Content:
         """Make the blob visible, and return its name."""
-        tree = self._growing.tree()
+        tree = self._builder.tree()
         self._held[tree.content] = (bytes(self._data), tree)
         return tree.content
 

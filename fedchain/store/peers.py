@@ -17,10 +17,10 @@ from typing import Final
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from fedchain.core.content import CHUNK, Content, Digest
 from fedchain.core.errors import FormatError, Unavailable
-from fedchain.core.ports import Buffer
-from fedchain.store.local import Landing, Landings
+from fedchain.core.ledger.content import CHUNK_SIZE, Content, Digest
+from fedchain.core.ports import BlobReader
+from fedchain.store.local import Download, Downloads
 from fedchain.store.unixfs import Block, Tree, children, depth_first, root
 
 AT_ONCE: Final = 4
@@ -39,7 +39,7 @@ class PeerStore:
     """
 
     def __init__(
-        self, local: Landings, peers: Sequence[str], session: ClientSession, timeout: ClientTimeout = TIMEOUT
+        self, local: Downloads, peers: Sequence[str], session: ClientSession, timeout: ClientTimeout = TIMEOUT
     ) -> None:
         self._local = local
         self._peers = peers
@@ -49,11 +49,11 @@ class PeerStore:
         self._fetches: dict[Content, _Shared] = {}
 
     @property
-    def local(self) -> Landings:
+    def local(self) -> Downloads:
         """Where fetched blobs end up and new ones are written."""
         return self._local
 
-    async def fetch(self, content: Content) -> Buffer:
+    async def fetch(self, content: Content) -> BlobReader:
         """Bring a blob here, verified, and open it; those who fetch one blob at one time share the download.
 
         Raises Unavailable, with what each peer answered, when none gives the blob; ContentError when the disk
@@ -65,7 +65,7 @@ class PeerStore:
             here = await asyncio.to_thread(self._local.open, content)
         return here
 
-    def _open(self, content: Content) -> Buffer | None:
+    def _open(self, content: Content) -> BlobReader | None:
         return self._local.open(content) if self._local.has(content) else None
 
     async def _join(self, content: Content) -> None:
@@ -83,25 +83,25 @@ class PeerStore:
                 self._fetches.pop(content)
 
     async def _download(self, content: Content) -> None:
-        landing, held = await asyncio.to_thread(self._begin, content)
+        download, held = await asyncio.to_thread(self._begin, content)
         walk, answers = _Walk(content, held), []
         try:
             for url in sorted(self._peers, key=lambda url: self._failures.get(url, 0)):
-                problem = await self._turn(url, walk, landing)
+                problem = await self._turn(url, walk, download)
                 if problem is None:
-                    await asyncio.to_thread(landing.commit, walk.tree())
+                    await asyncio.to_thread(download.commit, walk.tree())
                     return
                 answers.append(f"{url} {problem}")
             told = "; ".join(answers) or "there is none to ask"
-            raise Unavailable(f"no peer gives {content}: {told}; add a peer that has it, or try again later")
+            raise Unavailable(f"no peer has {content}: {told}; add a peer that has it, or try again later")
         finally:
-            await asyncio.to_thread(landing.keep)
+            await asyncio.to_thread(download.keep)
 
-    def _begin(self, content: Content) -> tuple[Landing, list[Digest]]:
-        landing = self._local.resume(content)
-        return landing, landing.held()
+    def _begin(self, content: Content) -> tuple[Download, list[Digest]]:
+        download = self._local.resume(content)
+        return download, download.held()
 
-    async def _turn(self, url: str, walk: _Walk, landing: Landing) -> str | None:
+    async def _turn(self, url: str, walk: _Walk, download: Download) -> str | None:
         """Ask one peer for all that is missing; return what was wrong, or None when nothing is missing any more."""
         problem: str | None = None
         asking: set[asyncio.Task[str | None]] = set()
@@ -109,7 +109,7 @@ class PeerStore:
         try:
             while asking or (walk.missing and not problem):
                 while walk.missing and not problem and len(asking) < AT_ONCE:
-                    asking.add(asyncio.create_task(self._bring(url, walk.missing.popleft(), walk, landing)))
+                    asking.add(asyncio.create_task(self._bring(url, walk.missing.popleft(), walk, download)))
                 done, asking = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
                 problem = next(filter(None, [task.result() for task in done]), problem)
         finally:
@@ -118,11 +118,11 @@ class PeerStore:
             await asyncio.gather(*asking, *done, return_exceptions=True)
         return problem
 
-    async def _bring(self, url: str, block: Block, walk: _Walk, landing: Landing) -> str | None:
+    async def _bring(self, url: str, block: Block, walk: _Walk, download: Download) -> str | None:
         """Bring one block here; return what was wrong, or None."""
         try:
             parts = await self._ask(url, block)
-            await asyncio.to_thread(_check, block, parts, landing)
+            await asyncio.to_thread(_check, block, parts, download)
             walk.take(block, parts)
         except (ClientError, TimeoutError, UnicodeError, _WrongAnswerError) as error:  # UnicodeError: http://a..b
             walk.missing.appendleft(block)
@@ -142,7 +142,7 @@ class PeerStore:
             timeout=self._timeout,
             allow_redirects=False,  # a peer does not make us call others
             auto_decompress=False,
-            read_bufsize=CHUNK,
+            read_bufsize=CHUNK_SIZE,
         ) as response:
             if response.status in (404, 410):
                 raise _NotHereError
@@ -181,7 +181,7 @@ class _Walk:
     def __init__(self, content: Content, held: Sequence[Digest]) -> None:
         self.missing: deque[Block] = deque()
         self._content = content
-        self._held = {index * CHUNK: digest for index, digest in enumerate(held)}
+        self._held = {index * CHUNK_SIZE: digest for index, digest in enumerate(held)}
         self._nodes: list[tuple[Block, bytes]] = []
         self._leaves: dict[int, Digest] = {}
         self._need(root(content))
@@ -209,7 +209,7 @@ class _Walk:
             self.missing.append(block)
 
 
-def _check(block: Block, parts: Sequence[bytes], landing: Landing) -> None:
+def _check(block: Block, parts: Sequence[bytes], download: Download) -> None:
     """Hash a block that came and, if it is a leaf, write it to its place."""
     actual = sha256()
     for part in parts:
@@ -217,4 +217,4 @@ def _check(block: Block, parts: Sequence[bytes], landing: Landing) -> None:
     if actual.digest() != block.digest:
         raise _WrongAnswerError(f"it sent wrong bytes, with sha2-256 {actual.hexdigest()}")
     if block.height == 0:
-        landing.put(block.offset, parts)
+        download.put(block.offset, parts)

@@ -14,9 +14,9 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
-from fedchain.core.content import CHUNK, DAG_PB, RAW, Cid, Content, Digest, cid_bytes, cid_text
 from fedchain.core.errors import Corrupt, FormatError
-from fedchain.core.ports import Buffer
+from fedchain.core.ledger.content import CHUNK_SIZE, DAG_PB, RAW, Cid, Content, Digest, cid_bytes, cid_text
+from fedchain.core.ports import BlobReader
 from fedchain.store import varint
 
 LINKS: Final = 1024
@@ -71,7 +71,7 @@ class Tree:
         return sorted([*nodes, *_leaves(self.leaves, self.content.size)], key=depth_first)
 
 
-class Growing:
+class TreeBuilder:
     """The tree of a file that is still being written: bytes in, tree out."""
 
     def __init__(self) -> None:
@@ -84,23 +84,23 @@ class Growing:
         """Hash the next bytes of the file."""
         at = 0
         while at < len(data):
-            step = min(len(data) - at, CHUNK - self.size % CHUNK)
+            step = min(len(data) - at, CHUNK_SIZE - self.size % CHUNK_SIZE)
             self._hash.update(data[at : at + step])
             at += step
             self.size += step
-            if self.size % CHUNK == 0:
+            if self.size % CHUNK_SIZE == 0:
                 self.leaves.append(Digest(self._hash.digest()))
                 self._hash = sha256()
 
     def tree(self) -> Tree:
         """Build the tree over all bytes so far."""
         last = [] if len(self.leaves) == chunks(self.size) else [Digest(self._hash.digest())]
-        return plant([*self.leaves, *last], self.size)
+        return build_tree([*self.leaves, *last], self.size)
 
 
 def chunks(size: int) -> int:
     """Count the leaves of a file of `size` bytes; the empty file has one."""
-    return max(1, -(-size // CHUNK))
+    return max(1, -(-size // CHUNK_SIZE))
 
 
 def root(content: Content) -> Block:
@@ -111,7 +111,7 @@ def root(content: Content) -> Block:
     return Block(content.digest, height, 0, content.size)
 
 
-def plant(leaves: Sequence[Digest], size: int) -> Tree:
+def build_tree(leaves: Sequence[Digest], size: int) -> Tree:
     """Build the tree over the chunks of a file of `size` bytes."""
     level = _leaves(leaves, size)
     found: list[tuple[Block, bytes]] = []
@@ -140,7 +140,7 @@ def children(node: Block, data: bytes) -> list[Block]:
             f"block {node.cid} is not the unixfs-v1-2025 node over {node.span} bytes that stands here: "
             "either the size that was given with the CID is wrong, or it was made with another profile"
         )
-    step = CHUNK * LINKS ** (node.height - 1)
+    step = CHUNK_SIZE * LINKS ** (node.height - 1)
     return [
         Block(digest, node.height - 1, node.offset + index * step, min(step, node.span - index * step))
         for index, digest in enumerate(digests)
@@ -148,8 +148,8 @@ def children(node: Block, data: bytes) -> list[Block]:
 
 
 def _leaves(digests: Sequence[Digest], size: int) -> list[Block]:
-    offsets = range(0, max(size, 1), CHUNK)
-    return [Block(digest, 0, at, min(CHUNK, size - at)) for digest, at in zip(digests, offsets, strict=True)]
+    offsets = range(0, max(size, 1), CHUNK_SIZE)
+    return [Block(digest, 0, at, min(CHUNK_SIZE, size - at)) for digest, at in zip(digests, offsets, strict=True)]
 
 
 def depth_first(block: Block) -> tuple[int, int]:
@@ -157,14 +157,14 @@ def depth_first(block: Block) -> tuple[int, int]:
     return block.offset, -block.height
 
 
-def check_leaves(tree: Tree, blob: Buffer, place: str) -> None:
+def check_leaves(tree: Tree, blob: BlobReader, place: str) -> None:
     """Hash every chunk of a blob; raises Corrupt naming CID, place, block and both digests.
 
     `place` says where the bytes lie: a path, or "memory".
     """
-    chunk = memoryview(bytearray(min(CHUNK, tree.content.size)))
+    chunk = memoryview(bytearray(min(CHUNK_SIZE, tree.content.size)))
     for index, expected in enumerate(tree.leaves):
-        offset = index * CHUNK
+        offset = index * CHUNK_SIZE
         part = chunk[: tree.content.size - offset]
         blob.read_into(offset, part)
         actual = sha256(part).digest()
@@ -209,7 +209,7 @@ def _frame(span: int, height: int) -> _Frame:
     dag-pb: PBLink { Hash = 1, Name = 2, Tsize = 3 } as field 2, then the UnixFS message as field 1; UnixFS:
     { Type = 1: File = 2, filesize = 3, blocksizes = 4 }. Source: the IPLD dag-pb and UnixFS specifications.
     """
-    step = CHUNK * LINKS ** (height - 1)
+    step = CHUNK_SIZE * LINKS ** (height - 1)
     spans = [min(step, span - start) for start in range(0, span, step)]
     codec = RAW if height == 1 else DAG_PB
     before, after, total = [], [], 0

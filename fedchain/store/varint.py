@@ -1,4 +1,4 @@
-"""Unsigned LEB128 integers, as protobuf, CIDs and CAR files spell them (multiformats unsigned-varint)."""
+"""Unsigned LEB128 integers, as in protobuf, CIDs and CAR files (multiformats unsigned-varint)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_BYTES: Final = 9
 
 
 def encode(value: int) -> bytes:
-    """Spell a number in groups of 7 bits, lowest first; the top bit says that another group follows."""
+    """Encode a number in groups of 7 bits, lowest first; the top bit says that another group follows."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

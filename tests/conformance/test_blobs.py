@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from fedchain.core.content import CHUNK, Content, Digest, content_of
 from fedchain.core.errors import Corrupt, Unavailable
+from fedchain.core.ledger.content import CHUNK_SIZE, Content, Digest, content_of
 from fedchain.core.ports import Blobs
 from fedchain.store.files import FileBlobs
 from fedchain.store.memory import MemoryBlobs
 
-DATA = random.Random(7).randbytes(2 * CHUNK + 345)
+DATA = random.Random(7).randbytes(2 * CHUNK_SIZE + 345)
 Damage = Callable[[Content, int], None]
 """Turns over the byte of a blob at an offset, behind the adapter's back."""
 
@@ -49,7 +49,7 @@ def put(blobs: Blobs, data: bytes) -> Content:
     return writer.commit()
 
 
-@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 345])
+@pytest.mark.parametrize("size", [0, 1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 2 * CHUNK_SIZE + 345])
 def test_what_is_written_is_read(blobs: Blobs, size: int) -> None:
     content = put(blobs, DATA[:size])
     buffer = blobs.open(content)
@@ -64,8 +64,8 @@ def test_a_small_blob_is_named_by_its_hash(blobs: Blobs) -> None:
 
 
 def test_a_long_blob_is_named_as_by_the_reference_importer(blobs: Blobs) -> None:
-    data = bytes(i % 251 for i in range(CHUNK + 1))
-    expected = content_of("bafybeidjogjfwuhbzwopgd4bn3skcf5m6oz72xshywcndzxgqb623nfclu", CHUNK + 1)
+    data = bytes(i % 251 for i in range(CHUNK_SIZE + 1))
+    expected = content_of("bafybeidjogjfwuhbzwopgd4bn3skcf5m6oz72xshywcndzxgqb623nfclu", CHUNK_SIZE + 1)
     assert put(blobs, data) == expected
 
 
@@ -104,7 +104,7 @@ def test_writing_a_blob_again_changes_nothing(blobs: Blobs) -> None:
     content = put(blobs, DATA)
     buffer = blobs.open(content)
     assert put(blobs, DATA) == content
-    assert buffer.read(CHUNK, 9) == blobs.open(content).read(CHUNK, 9) == DATA[CHUNK : CHUNK + 9]
+    assert buffer.read(CHUNK_SIZE, 9) == blobs.open(content).read(CHUNK_SIZE, 9) == DATA[CHUNK_SIZE : CHUNK_SIZE + 9]
 
 
 def test_a_blob_that_is_not_here_is_unavailable(blobs: Blobs) -> None:
@@ -126,7 +126,7 @@ def test_the_right_cid_with_a_wrong_size_is_not_here(blobs: Blobs) -> None:
 
 def test_reads_start_and_end_anywhere(blobs: Blobs) -> None:
     buffer = blobs.open(put(blobs, DATA))
-    for offset, size in ((0, 0), (5, 9), (CHUNK - 3, 8), (len(DATA) - 1, 1), (len(DATA), 0)):
+    for offset, size in ((0, 0), (5, 9), (CHUNK_SIZE - 3, 8), (len(DATA) - 1, 1), (len(DATA), 0)):
         assert buffer.read(offset, size) == DATA[offset : offset + size]
         out = bytearray(size)
         buffer.read_into(offset, memoryview(out))
@@ -151,18 +151,18 @@ def test_a_buffer_may_be_read_from_several_threads(blobs: Blobs) -> None:
         assert all(pool.map(read, range(0, len(DATA) - 50_000, 40_000)))
 
 
-@pytest.mark.parametrize(("at", "block"), [(0, 0), (CHUNK - 1, 0), (CHUNK, 1), (len(DATA) - 1, 2)])
+@pytest.mark.parametrize(("at", "block"), [(0, 0), (CHUNK_SIZE - 1, 0), (CHUNK_SIZE, 1), (len(DATA) - 1, 2)])
 def test_check_names_the_first_wrong_block(blobs: Blobs, damage: Damage, at: int, block: int) -> None:
     content = put(blobs, DATA)
     damage(content, at)
-    chunk = bytearray(DATA[block * CHUNK : (block + 1) * CHUNK])
+    chunk = bytearray(DATA[block * CHUNK_SIZE : (block + 1) * CHUNK_SIZE])
     expected = sha256(chunk).hexdigest()
-    chunk[at % CHUNK] ^= 1
+    chunk[at % CHUNK_SIZE] ^= 1
     with pytest.raises(Corrupt) as caught:
         blobs.check(content)
     message = str(caught.value)
     assert content.cid in message
-    assert f"block {block} at byte {block * CHUNK} " in message
+    assert f"block {block} at byte {block * CHUNK_SIZE} " in message
     assert f"sha2-256 {sha256(chunk).hexdigest()}, not {expected}" in message
 
 

@@ -15,16 +15,14 @@ import pytest
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from fedchain.core.content import NOTHING, Content, Digest
 from fedchain.core.errors import FormatError, LedgerError, LedgerRefused, Reorganised
-from fedchain.core.ports import Ledger
-from fedchain.core.records import (
+from fedchain.core.ledger.content import NOTHING, Content, Digest
+from fedchain.core.ledger.records import (
     Address,
     Attested,
     BufferClosed,
     ContentErased,
     EvaluationReported,
-    Meaning,
     MemberSet,
     ModelPublished,
     PolicySet,
@@ -32,17 +30,19 @@ from fedchain.core.records import (
     Seq,
     SignedUpdate,
     UpdateSubmitted,
+    Verdict,
     Version,
     address,
     first_head,
     next_head,
 )
+from fedchain.core.ports import Ledger
 from fedchain.crypto.eip712 import is_signed, sign_update
-from fedchain.ledger.devnet import find_anvil, fund, start, stop
+from fedchain.devnet.anvil import find_anvil, fund, start, stop
 from fedchain.ledger.endpoint import Endpoint
 from fedchain.ledger.ethereum import EthereumLedger, deploy
 from fedchain.ledger.memory import MemoryChain
-from fedchain.ledger.signer import Patience
+from fedchain.ledger.signer import RetryPolicy
 
 BLOB = Content(Digest(bytes(range(32))), 123)
 FAR = 1 << 40
@@ -89,7 +89,7 @@ class EthereumWorld:
 
     async def __aenter__(self) -> Self:
         await fund(self._url, *(key.address for key in self.keys.values()))
-        self._deployment = await deploy(self._url, self.keys["governor"], patience=Patience(poll=0.02))
+        self._deployment = await deploy(self._url, self.keys["governor"], retry_policy=RetryPolicy(poll=0.02))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -103,7 +103,7 @@ class EthereumWorld:
                 self._deployment.federation.contract,
                 self.keys[name] if name else None,
                 folder=self._folder / (name or "reader"),
-                patience=Patience(poll=0.02),
+                retry_policy=RetryPolicy(poll=0.02),
             )
         return self._ledgers[name]
 
@@ -183,7 +183,7 @@ async def test_all_kinds_come_back_as_written_and_hash_to_the_head(world):
         await site.append(UpdateSubmitted(Version(0), 7, BLOB)),
         await site.append(BufferClosed()),
         await site.append(EvaluationReported(Version(0), BLOB)),
-        await auditor.append(Attested(Version(0), Meaning.REJECTED, BLOB)),
+        await auditor.append(Attested(Version(0), Verdict.REJECTED, BLOB)),
         await site.append(ContentErased(Seq(6), 65_535)),
     ]
     records = await auditor.records()
@@ -246,7 +246,7 @@ async def test_the_rules_refuse_with_name_and_operands(world):
         (who(world, "aggregator"), 10),
     )
     assert await refusal(site, EvaluationReported(Version(1), BLOB)) == ("UnknownVersion", (1, 1))
-    assert await refusal(site, Attested(Version(4), Meaning.APPROVED)) == ("UnknownVersion", (4, 1))
+    assert await refusal(site, Attested(Version(4), Verdict.APPROVED)) == ("UnknownVersion", (4, 1))
     assert len(await site.records()) == 5
 
 

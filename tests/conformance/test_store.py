@@ -10,8 +10,8 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
-from fedchain.core.content import CHUNK, Content, Digest
 from fedchain.core.errors import Unavailable
+from fedchain.core.ledger.content import CHUNK_SIZE, Content, Digest
 from fedchain.core.ports import Store
 from fedchain.store.alone import LoneStore
 from fedchain.store.files import FileBlobs
@@ -19,7 +19,7 @@ from fedchain.store.gateway import routes
 from fedchain.store.memory import MemoryBlobs
 from fedchain.store.peers import PeerStore
 
-DATA = random.Random(9).randbytes(CHUNK + 77)
+DATA = random.Random(9).randbytes(CHUNK_SIZE + 77)
 
 
 @pytest.fixture(params=["alone", "peers over files", "peers over memory"])
@@ -34,7 +34,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield PeerStore(local, [str(server.make_url(""))], session)
 
 
-@pytest.mark.parametrize("size", [0, 5, CHUNK, CHUNK + 77])
+@pytest.mark.parametrize("size", [0, 5, CHUNK_SIZE, CHUNK_SIZE + 77])
 async def test_what_is_written_here_is_fetched(store: Store, size: int) -> None:
     writer = store.local.create()
     writer.write(DATA[:size])
@@ -45,7 +45,7 @@ async def test_what_is_written_here_is_fetched(store: Store, size: int) -> None:
 
 
 async def test_what_nobody_has_is_unavailable(store: Store) -> None:
-    for content in (Content(Digest(bytes(32)), 5), Content(Digest(bytes(32)), 2 * CHUNK)):
+    for content in (Content(Digest(bytes(32)), 5), Content(Digest(bytes(32)), 2 * CHUNK_SIZE)):
         with pytest.raises(Unavailable, match=content.cid):
             await store.fetch(content)
         assert not store.local.has(content)

@@ -18,8 +18,8 @@ from web3.exceptions import ContractCustomError
 from web3.types import TxReceipt
 
 from fedchain.cli.devnet import anvil
-from fedchain.core.content import NOTHING, Content
-from fedchain.core.records import (
+from fedchain.core.ledger.content import NOTHING, Content
+from fedchain.core.ledger.records import (
     NOBODY,
     Address,
     Federation,
@@ -35,8 +35,8 @@ from fedchain.core.records import (
     Version,
     address,
 )
+from fedchain.devnet.anvil import Devnet, start, stop
 from fedchain.ledger.artifact import artifact
-from fedchain.ledger.devnet import Devnet, start, stop
 
 FUNCTIONS = {
     Kind.POLICY_SET: "setPolicy",
@@ -73,7 +73,7 @@ class Contract:
     chain: Web3
     at: Any
     federation: Federation
-    birth: TxReceipt
+    deployment_block: TxReceipt
     governor: Address
     trainer: Address
     aggregator: Address
@@ -82,15 +82,15 @@ class Contract:
 
     @staticmethod
     def values(payload: Payload) -> list[Any]:
-        """Spell a record's values as web3 takes and gives them."""
+        """Encode a record's values as web3 takes and gives them."""
         return [_spelt(getattr(payload, field.name)) for field in fields(payload)]
 
     def call(self, payload: Payload) -> Any:
-        """Spell a record as the call that makes it."""
+        """Encode a record as the call that makes it."""
         return self.at.functions[FUNCTIONS[payload.kind]](*self.values(payload))
 
     def relay(self, *updates: SignedUpdate) -> Any:
-        """Spell signed updates as the call that brings them."""
+        """Encode signed updates as the call that brings them."""
         return self.at.functions.submitUpdates(
             [(_spelt(one.site), *self.values(one.update), one.nonce, one.deadline, one.signature) for one in updates]
         )
@@ -179,11 +179,11 @@ def deploy(chain: Web3) -> Callable[..., Contract]:
         factory = chain.eth.contract(abi=artifact().abi, bytecode=artifact().bytecode)
         call = factory.constructor(_spelt(governor), _spelt(predecessor), predecessor_head)
         sent = call.transact({"from": _spelt(sender)})
-        birth = chain.eth.wait_for_transaction_receipt(sent, poll_latency=0.002)
-        at = birth["contractAddress"]
+        deployment_block = chain.eth.wait_for_transaction_receipt(sent, poll_latency=0.002)
+        at = deployment_block["contractAddress"]
         assert at is not None
         federation = Federation(chain.eth.chain_id, address(at), predecessor, Head(predecessor_head))
-        return Contract(chain, chain.eth.contract(at, abi=artifact().abi), federation, birth, *accounts[:5])
+        return Contract(chain, chain.eth.contract(at, abi=artifact().abi), federation, deployment_block, *accounts[:5])
 
     return deployed
 

@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-from fedchain.core.content import Content, Digest
-from fedchain.core.records import (
+from fedchain.core.ledger.content import Content, Digest
+from fedchain.core.ledger.records import (
     Attested,
     BufferClosed,
     ContentErased,
     EvaluationReported,
-    Meaning,
     MemberSet,
     ModelPublished,
     Payload,
@@ -28,6 +27,7 @@ from fedchain.core.records import (
     Role,
     Seq,
     UpdateSubmitted,
+    Verdict,
     Version,
     address,
 )
@@ -83,7 +83,7 @@ def measured(deploy: Any) -> dict[str, Any]:
     batch = cost_of_batch(10)
     return {
         "bytecode_sha256": artifact().bytecode_sha256,
-        "deployment": int(ledger.birth["gasUsed"]),
+        "deployment": int(ledger.deployment_block["gasUsed"]),
         "setPolicy": cost(PolicySet(CONTENT), ledger.governor),
         "setMember, new": cost(MemberSet(ledger.auditor, Role.AUDITOR, CONTENT), ledger.governor),
         "setMember, known": cost(MemberSet(ledger.auditor, Role.TRAINER, CONTENT), ledger.governor),
@@ -93,7 +93,7 @@ def measured(deploy: Any) -> dict[str, Any]:
         "closeBuffer": cost(BufferClosed(), ledger.trainer),
         "publishModel": cost(ModelPublished(Version(PUBLISHED), SEQ, CONTENT, CONTENT), ledger.aggregator),
         "reportEvaluation": cost(EvaluationReported(UPDATE.base, CONTENT), ledger.trainer),
-        "attest": cost(Attested(UPDATE.base, Meaning.RECOMPUTED, CONTENT), ledger.trainer),
+        "attest": cost(Attested(UPDATE.base, Verdict.RECOMPUTED, CONTENT), ledger.trainer),
         "eraseContent": cost(ContentErased(SEQ, 0x0101), ledger.trainer),
     }
 

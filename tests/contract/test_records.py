@@ -10,15 +10,14 @@ from eth_account import Account
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedchain.core.content import NOTHING, Content, Digest
-from fedchain.core.records import (
+from fedchain.core.ledger.content import NOTHING, Content, Digest
+from fedchain.core.ledger.records import (
     NOBODY,
     PAYLOADS,
     Attested,
     BufferClosed,
     ContentErased,
     EvaluationReported,
-    Meaning,
     MemberSet,
     ModelPublished,
     Payload,
@@ -27,6 +26,7 @@ from fedchain.core.records import (
     Role,
     Seq,
     UpdateSubmitted,
+    Verdict,
     Version,
     address,
     first_head,
@@ -47,8 +47,8 @@ EACH_KIND: list[tuple[str, Payload]] = [
     ("aggregator", ModelPublished(Version(1), Seq(2**64 - 1), A, B)),
     ("trainer", EvaluationReported(Version(0), B)),
     ("auditor", EvaluationReported(Version(0), NOTHING)),
-    ("trainer", Attested(Version(0), Meaning.RECOMPUTED, A)),
-    ("auditor", Attested(Version(0), Meaning.REJECTED)),
+    ("trainer", Attested(Version(0), Verdict.RECOMPUTED, A)),
+    ("auditor", Attested(Version(0), Verdict.REJECTED)),
     ("aggregator", ContentErased(Seq(2**64 - 1), 2**16 - 1)),
 ]
 
@@ -71,9 +71,9 @@ def test_a_record_is_one_event_and_extends_the_head(ledger: Any, sender: str, pa
 def test_record_0_makes_the_governor_one(deploy: Any) -> None:
     ledger = deploy()
     payload = MemberSet(ledger.governor, Role.GOVERNOR)
-    record = Record(Seq(0), ledger.governor, ledger.time(ledger.birth), payload)
+    record = Record(Seq(0), ledger.governor, ledger.time(ledger.deployment_block), payload)
 
-    assert ledger.events(ledger.birth) == [("MemberSet", ledger.governor, ledger.values(payload))]
+    assert ledger.events(ledger.deployment_block) == [("MemberSet", ledger.governor, ledger.values(payload))]
     assert ledger.head() == next_head(first_head(ledger.federation), record)
     assert ledger.member(ledger.governor) == (Role.GOVERNOR, 0)
     assert ledger.at.functions.versions().call() == 0
@@ -86,7 +86,7 @@ def test_a_first_ledger_has_no_predecessor(deploy: Any) -> None:
 def test_the_first_head_binds_the_predecessor_and_its_head(deploy: Any) -> None:
     old = deploy()
     new = deploy(old.federation.contract, old.head())
-    record = Record(Seq(0), new.governor, new.time(new.birth), MemberSet(new.governor, Role.GOVERNOR))
+    record = Record(Seq(0), new.governor, new.time(new.deployment_block), MemberSet(new.governor, Role.GOVERNOR))
 
     ledger, last_head = new.at.functions.predecessor().call()
     assert (address(ledger), last_head) == (old.federation.contract, old.head())
@@ -138,7 +138,7 @@ PAYLOADS_OF_ALL_KINDS = st.one_of(
     st.builds(BufferClosed),
     st.builds(ModelPublished, VERSIONS, SEQS, CONTENTS, CONTENTS),
     st.builds(EvaluationReported, VERSIONS, CONTENTS),
-    st.builds(Attested, VERSIONS, st.sampled_from(Meaning), CONTENTS),
+    st.builds(Attested, VERSIONS, st.sampled_from(Verdict), CONTENTS),
     st.builds(ContentErased, SEQS, st.integers(0, 2**16 - 1)),
 )
 STEPS = st.one_of(
@@ -169,7 +169,7 @@ def test_solidity_and_python_agree_on_every_head(deploy: Any, steps: list[tuple[
     start: list[Payload] = [MemberSet(member, ALL) for member in (*trainers, ledger.governor)]
     for payload in (*start, ModelPublished(Version(0), Seq(0), A, B)):
         head = next_head(head, ledger.append(payload, ledger.governor))
-    published, nonces, now = 1, {site.address: 0 for site in SITES}, ledger.time(ledger.birth) + 100
+    published, nonces, now = 1, {site.address: 0 for site in SITES}, ledger.time(ledger.deployment_block) + 100
 
     for seconds, step in steps:
         now += seconds

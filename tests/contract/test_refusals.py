@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 from web3.exceptions import ContractCustomError
 
-from fedchain.core.content import NOTHING, Content, Digest
-from fedchain.core.records import (
+from fedchain.core.ledger.content import NOTHING, Content, Digest
+from fedchain.core.ledger.records import (
     NOBODY,
     Attested,
     BufferClosed,
     ContentErased,
     EvaluationReported,
-    Meaning,
     MemberSet,
     ModelPublished,
     Payload,
@@ -22,6 +21,7 @@ from fedchain.core.records import (
     Role,
     Seq,
     UpdateSubmitted,
+    Verdict,
     Version,
     address,
 )
@@ -37,7 +37,7 @@ UNAUTHORIZED: list[tuple[Payload, int, set[str]]] = [
     (BufferClosed(), ANY, {"governor", "trainer", "aggregator", "auditor"}),
     (ModelPublished(Version(1), Seq(0), A, A), 4, {"aggregator"}),
     (EvaluationReported(Version(0), A), TRAINER_OR_AUDITOR, {"trainer", "auditor"}),
-    (Attested(Version(0), Meaning.APPROVED), TRAINER_OR_AUDITOR, {"trainer", "auditor"}),
+    (Attested(Version(0), Verdict.APPROVED), TRAINER_OR_AUDITOR, {"trainer", "auditor"}),
     (ContentErased(Seq(0), 1), ANY, {"governor", "trainer", "aggregator", "auditor"}),
 ]
 
@@ -58,7 +58,7 @@ REFUSED: list[tuple[str, Payload, tuple[Any, ...]]] = [
     ("aggregator", ModelPublished(Version(0), Seq(0), A, A), ("WrongVersion", 0, 1)),
     ("aggregator", ModelPublished(Version(2), Seq(0), A, A), ("WrongVersion", 2, 1)),
     ("auditor", EvaluationReported(Version(1), A), ("UnknownVersion", 1, 1)),
-    ("auditor", Attested(Version(7), Meaning.REJECTED), ("UnknownVersion", 7, 1)),
+    ("auditor", Attested(Version(7), Verdict.REJECTED), ("UnknownVersion", 7, 1)),
     ("governor", MemberSet(SOMEBODY, Role(15) + 1), ("UnknownRoles", 16)),
     ("governor", MemberSet(SOMEBODY, 2**32 - 1), ("UnknownRoles", 2**32 - 1)),
 ]
@@ -75,7 +75,7 @@ def test_nothing_is_known_before_genesis(deploy: Any) -> None:
     for payload, refusal in (
         (UpdateSubmitted(Version(0), 1, A), ("UnknownBase", 0, 0)),
         (EvaluationReported(Version(0), A), ("UnknownVersion", 0, 0)),
-        (Attested(Version(0), Meaning.APPROVED), ("UnknownVersion", 0, 0)),
+        (Attested(Version(0), Verdict.APPROVED), ("UnknownVersion", 0, 0)),
         (ModelPublished(Version(1), Seq(0), A, A), ("WrongVersion", 1, 0)),
     ):
         assert ledger.refusal(ledger.call(payload), ledger.trainer) == refusal

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-from fedchain.core.content import NOTHING, Content, Digest
-from fedchain.core.records import (
+from fedchain.core.ledger.content import NOTHING, Content, Digest
+from fedchain.core.ledger.records import (
     Federation,
     MemberSet,
     Record,

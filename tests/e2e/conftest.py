@@ -14,9 +14,9 @@ from fedchain.cli.demo.actors import Processes, processes
 from fedchain.cli.demo.stage import Actor, Site, Stage, build
 from fedchain.cli.devnet import anvil
 from fedchain.cli.ledger import open_ledger
-from fedchain.core.policy import Policy
-from fedchain.core.records import ModelPublished, Record
-from fedchain.ledger.devnet import devnet
+from fedchain.core.ledger.records import ModelPublished, Record
+from fedchain.core.rules.policy import Policy
+from fedchain.devnet.anvil import devnet
 from fedchain.training.examples.partition import EXAMPLES, write_parts
 from fedchain.training.task import load_task
 from fedchain.training.trainer import Options, Trainer

@@ -8,19 +8,19 @@ import signal
 import sys
 from pathlib import Path
 
+from fedchain.config.settings import load_settings
+from fedchain.core.ledger.records import Address
 from fedchain.core.ports import Ledger, Store
-from fedchain.core.records import Address
-from fedchain.daemon.parts import run_daemon
-from fedchain.daemon.settings import load_settings
+from fedchain.daemon.runtime import run_daemon
 from fedchain.node.journal import Journal, Step
 from fedchain.node.node import Node
-from fedchain.node.settings import NodeTable
+from fedchain.node.settings import NodeConfig
 from fedchain.training.task import load_task
 from fedchain.training.trainer import Options, Trainer
 
 
 def main(config: Path, fatal: Step) -> None:
-    table, folder = load_settings(config, NodeTable), config.parent.resolve()
+    table, folder = load_settings(config, NodeConfig), config.parent.resolve()
 
     def die(step: Step) -> None:
         if step is fatal:
@@ -29,7 +29,7 @@ def main(config: Path, fatal: Step) -> None:
     def make(member: Address, ledger: Ledger, store: Store) -> Node:
         trainer = Trainer(load_task(table.task, folder), folder, table.site, Options(device="cpu", threads=1))
         journal = Journal(table.folder / "journal.sqlite", after=die)
-        return Node(member, ledger, store, trainer=trainer, journal=journal, table=table)
+        return Node(member, ledger, store, trainer=trainer, journal=journal, config=table)
 
     asyncio.run(run_daemon(table, make))
 

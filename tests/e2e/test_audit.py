@@ -17,24 +17,24 @@ from typer.testing import CliRunner
 
 from fedchain.cli.audit import app
 from fedchain.cli.devnet import anvil
+from fedchain.config.federation import FederationFile, load_federation, save_federation
 from fedchain.core.errors import ConfigError
-from fedchain.core.records import Address, address
-from fedchain.daemon.federation import FederationFile, load_federation, save_federation
-from fedchain.ledger.devnet import fund, start, stop
+from fedchain.core.ledger.records import Address, address
+from fedchain.devnet.anvil import fund, start, stop
 from fedchain.ledger.ethereum import EthereumLedger, deploy
-from fedchain.ledger.signer import Patience
+from fedchain.ledger.signer import RetryPolicy
 from fedchain.store.files import FileBlobs
 
 pytestmark = pytest.mark.e2e
 
-FAST = Patience(poll=0.02)
+FAST = RetryPolicy(poll=0.02)
 KEYS = {address(key(number).address): key(number) for number in (*range(1, 5), *range(10, 13))}
 
 
 async def play(url: str, folder: Path) -> None:
     """Found a federation on a chain, with two versions after genesis; leaves a mirror and a blob folder."""
     await fund(url, *(account.address for account in KEYS.values()))
-    made = await deploy(url, KEYS[GOVERNOR], patience=FAST)
+    made = await deploy(url, KEYS[GOVERNOR], retry_policy=FAST)
     simulation = Simulation(blobs=FileBlobs(folder / "blobs"), federation=made.federation, now=START)
     await simulation.found()
     await simulation.round()
@@ -43,10 +43,12 @@ async def play(url: str, folder: Path) -> None:
         ledgers: dict[Address, EthereumLedger] = {}
         for record in simulation.chain.records[1:]:
             if record.actor not in ledgers:
-                connecting = EthereumLedger.connect(url, made.federation.contract, KEYS[record.actor], patience=FAST)
+                connecting = EthereumLedger.connect(
+                    url, made.federation.contract, KEYS[record.actor], retry_policy=FAST
+                )
                 ledgers[record.actor] = await stack.enter_async_context(await connecting)
             await ledgers[record.actor].append(record.payload)
-        kept = EthereumLedger.connect(url, made.federation.contract, folder=folder / "daemon", patience=FAST)
+        kept = EthereumLedger.connect(url, made.federation.contract, folder=folder / "daemon", retry_policy=FAST)
         reader = await stack.enter_async_context(await kept)
         assert len(await reader.records()) == len(simulation.chain.records)
     file = FederationFile(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fedchain.core.policy import fedbuff
-from fedchain.core.records import UpdateSubmitted
+from fedchain.core.ledger.records import UpdateSubmitted
+from fedchain.core.rules.policy import fedbuff
 from fedchain.node.journal import Journal, Step
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

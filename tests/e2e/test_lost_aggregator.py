@@ -10,8 +10,8 @@ import pytest
 
 from fedchain.cli.demo.stage import configure, free_url, new_actor, open_key
 from fedchain.cli.ledger import open_ledger
-from fedchain.core.policy import fedbuff
-from fedchain.core.records import MemberSet, ModelPublished, Record, Role
+from fedchain.core.ledger.records import MemberSet, ModelPublished, Record, Role
+from fedchain.core.rules.policy import fedbuff
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from simulation.federation import Simulation
 
 from fedchain.audit.chain import Copy
-from fedchain.audit.finding import Finding
+from fedchain.audit.findings import Finding
 from fedchain.audit.report import Report
-from fedchain.audit.sources import Held, Source
+from fedchain.audit.sources import LocalSource, Source
 from fedchain.audit.verify import verify
 from fedchain.core.ports import Ledger
 from fedchain.store.alone import LoneStore
@@ -26,8 +26,8 @@ async def audit(
     """Judge a simulated federation by its chain and, unless other sources are given, its heap of blobs."""
     return await verify(
         simulation.chain.federation,
-        sources=[Held("heap", simulation.blobs)] if sources is None else sources,
-        beyond=LoneStore(MemoryBlobs()),
+        sources=[LocalSource("heap", simulation.blobs)] if sources is None else sources,
+        fallback=LoneStore(MemoryBlobs()),
         copy=copy,
         ledger=ledger or simulation.ledger,
     )

@@ -6,17 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from fedchain.core.content import Content
-from fedchain.core.fixedpoint import encode_update
-from fedchain.core.follower import Follower
-from fedchain.core.manifest import Discrepancy, Manifest, genesis_manifest, manifest_of
-from fedchain.core.modelfile import layout_of, read_model, write_model, write_update
-from fedchain.core.plan import Plan
-from fedchain.core.policy import Policy
-from fedchain.core.recompute import inspect_record, recompute
-from fedchain.core.records import Address, MemberSet, ModelPublished, PolicySet, Role, Seq, UpdateSubmitted, Version
-from fedchain.core.replay import replay
+from fedchain.core.formats.modelfile import layout_of, read_model, write_model, write_update
+from fedchain.core.ledger.content import Content
+from fedchain.core.ledger.records import (
+    Address,
+    MemberSet,
+    ModelPublished,
+    PolicySet,
+    Role,
+    Seq,
+    UpdateSubmitted,
+    Version,
+)
+from fedchain.core.rules.manifest import Discrepancy, Manifest, genesis_manifest, manifest_of
+from fedchain.core.rules.plan import Plan
+from fedchain.core.rules.policy import Policy
+from fedchain.core.updates.fixed_point import encode_update
 from fedchain.ledger.memory import MemoryChain
+from fedchain.replica.follower import Follower
+from fedchain.replica.recompute import inspect_record, recompute
+from fedchain.replica.replay import replay
 from fedchain.store.alone import LoneStore
 from fedchain.store.hashing import HashingWriter
 from fedchain.store.memory import MemoryBlobs
@@ -80,12 +89,12 @@ class BareFederation:
         await self.aggregator.advance()
         history = self.aggregator.history
         inspections: dict[Seq, Any] = {}
-        while (outlook := history.outlook(inspections)).wanted:
-            record = outlook.wanted[0]
-            norm = outlook.policy.admission.max_norm is not None
+        while (state := history.buffer_state(inspections)).to_inspect:
+            record = state.to_inspect[0]
+            norm = state.policy.admission.max_norm is not None
             inspections[record.seq] = await inspect_record(record, history, self.layout, self.store, norm=norm)
-        assert outlook.plan is not None
-        return outlook.plan
+        assert state.plan is not None
+        return state.plan
 
     async def make(self, plan: Plan) -> tuple[Content, Manifest]:
         result = await recompute(plan, self.layout, self.store, self.blobs.create())

@@ -16,18 +16,10 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from numpy.typing import NDArray
 
-from fedchain.core.admission import Inspection
-from fedchain.core.content import Content
-from fedchain.core.fixedpoint import encode_update
-from fedchain.core.follower import Follower
-from fedchain.core.layout import Layout, Rule
-from fedchain.core.manifest import Manifest, genesis_manifest, manifest_of
-from fedchain.core.modelfile import layout_of, read_model, write_model, write_update
-from fedchain.core.plan import Plan
-from fedchain.core.policy import Policy, fedbuff
-from fedchain.core.ports import Blobs
-from fedchain.core.recompute import inspect_record, recompute
-from fedchain.core.records import (
+from fedchain.core.formats.layout import Layout, Rule
+from fedchain.core.formats.modelfile import layout_of, read_model, write_model, write_update
+from fedchain.core.ledger.content import Content
+from fedchain.core.ledger.records import (
     Address,
     BufferClosed,
     Federation,
@@ -42,7 +34,15 @@ from fedchain.core.records import (
     Version,
     address,
 )
+from fedchain.core.ports import Blobs
+from fedchain.core.rules.admission import Inspection
+from fedchain.core.rules.manifest import Manifest, genesis_manifest, manifest_of
+from fedchain.core.rules.plan import Plan
+from fedchain.core.rules.policy import Policy, fedbuff
+from fedchain.core.updates.fixed_point import encode_update
 from fedchain.ledger.memory import FEDERATION, MemoryChain
+from fedchain.replica.follower import Follower
+from fedchain.replica.recompute import inspect_record, recompute
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
 
@@ -186,12 +186,12 @@ class Simulation:
         await self.follower.advance()
         history = self.follower.history
         found = dict(inspections or {})
-        while (outlook := history.outlook(found)).wanted:
-            for record in outlook.wanted:
-                norm = outlook.policy.admission.max_norm is not None
+        while (state := history.buffer_state(found)).to_inspect:
+            for record in state.to_inspect:
+                norm = state.policy.admission.max_norm is not None
                 found.setdefault(record.seq, await inspect_record(record, history, self.layout, self.store, norm=norm))
-        assert outlook.plan is not None, f"{len(outlook.admitted)} of {outlook.size} updates are admitted"
-        return outlook.plan
+        assert state.plan is not None, f"{len(state.admitted)} of {state.size} updates are admitted"
+        return state.plan
 
     async def merge(self, plan: Plan) -> Content:
         """Merge a plan into a stored model."""

@@ -8,9 +8,9 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from fedchain.core.records import Head, Place, Record, Seq, first_head, next_head
+from fedchain.core.ledger.records import Head, Place, Record, Seq, first_head, next_head
 from fedchain.ledger.memory import MemoryChain, MemoryLedger
-from fedchain.ledger.mirror import Block, Mirror, Origin, row_of
+from fedchain.ledger.mirror import BlockRef, Mirror, Origin, row_of
 
 
 def mined(records: Sequence[Record]) -> list[Record]:
@@ -40,7 +40,7 @@ def save_mirror(path: Path, chain: MemoryChain) -> Path:
         assert record.place is not None
         rows.append(row_of(record, record.place, head))
     with closing(Mirror.create(path, Origin(chain.federation, "0x00"))) as mirror:
-        mirror.replace(0, rows, Block(100 + len(rows), "0x01"))
+        mirror.replace(0, rows, BlockRef(100 + len(rows), "0x01"))
     return path
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from fedchain.core.errors import LedgerError
-from fedchain.core.records import Address, Head, Payload, Record, Seq
+from fedchain.core.ledger.records import Address, Head, Payload, Record, Seq
 from fedchain.daemon.service import Service
 from fedchain.ledger.memory import MemoryChain, MemoryLedger
 

@@ -14,11 +14,8 @@ import pytest
 import torch
 
 from fedchain.aggregator.aggregator import Aggregator
-from fedchain.core.manifest import genesis_manifest
-from fedchain.core.modelfile import layout_of, read_model, write_model
-from fedchain.core.policy import Policy, fedasync, fedavg, fedbuff
-from fedchain.core.ports import Blobs
-from fedchain.core.records import (
+from fedchain.core.formats.modelfile import layout_of, read_model, write_model
+from fedchain.core.ledger.records import (
     Address,
     Attested,
     EvaluationReported,
@@ -30,10 +27,13 @@ from fedchain.core.records import (
     UpdateSubmitted,
     Version,
 )
+from fedchain.core.ports import Blobs
+from fedchain.core.rules.manifest import genesis_manifest
+from fedchain.core.rules.policy import Policy, fedasync, fedavg, fedbuff
 from fedchain.ledger.memory import MemoryChain
 from fedchain.node.journal import Journal
 from fedchain.node.node import Node
-from fedchain.node.settings import NodeTable
+from fedchain.node.settings import NodeConfig
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
 from fedchain.training.examples.addconstant import AddConstant
@@ -76,18 +76,20 @@ class Federation:
         await self.chain.ledger(AGGREGATOR).append(ModelPublished(Version(0), Seq(0), model, manifest))
 
     def aggregator(self) -> Aggregator:
-        return Aggregator(AGGREGATOR, self.chain.ledger(AGGREGATOR), LoneStore(self.blobs), threads=1, patience_s=1)
+        return Aggregator(
+            AGGREGATOR, self.chain.ledger(AGGREGATOR), LoneStore(self.blobs), threads=1, unavailable_after_s=1
+        )
 
     def node(self, site: Address, **settings: object) -> Node:
         fixed = {"folder": self.folder, "task": "-", "ledger": {"federation": "-"}}
-        table = NodeTable.model_validate({**fixed, "key": {"file": "-"}, "web": {"port": 1}, **settings})
+        table = NodeConfig.model_validate({**fixed, "key": {"file": "-"}, "web": {"port": 1}, **settings})
         return Node(
             site,
             self.chain.ledger(site),
             LoneStore(self.blobs),
             trainer=Trainer(Tiny(), options=Options(device="cpu", threads=1)),
             journal=Journal(self.folder / f"{site}.sqlite"),
-            table=table,
+            config=table,
         )
 
     async def until(self, done: Callable[[], Awaitable[bool]]) -> None:

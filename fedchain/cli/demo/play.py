@@ -19,15 +19,15 @@ from fedchain.cli.demo.stage import Site, Stage, build
 from fedchain.cli.demo.watch import Watch
 from fedchain.cli.devnet import anvil
 from fedchain.cli.ledger import open_ledger
-from fedchain.core.admission import Decision
 from fedchain.core.errors import ConfigError, FedchainError
-from fedchain.core.layout import read_layout
-from fedchain.core.manifest import Manifest
-from fedchain.core.modelfile import read_model
-from fedchain.core.policy import fedbuff
-from fedchain.core.records import ModelPublished, Record, UpdateSubmitted
+from fedchain.core.formats.layout import read_layout
+from fedchain.core.formats.modelfile import read_model
+from fedchain.core.ledger.records import ModelPublished, Record, UpdateSubmitted
+from fedchain.core.rules.admission import Decision
+from fedchain.core.rules.manifest import Manifest
+from fedchain.core.rules.policy import fedbuff
 from fedchain.daemon.client import Daemons
-from fedchain.ledger.devnet import devnet
+from fedchain.devnet.anvil import devnet
 from fedchain.store.files import FileBlobs
 from fedchain.training.examples.baselines import baseline, judge_all
 from fedchain.training.examples.partition import EXAMPLES, Example, Files, write_parts
@@ -63,14 +63,14 @@ class Result:
     clean: bool
 
     def as_json(self) -> dict[str, Any]:
-        """Spell the result for programs."""
-        return {name: _spell(getattr(self, name)) for name in self.__slots__}
+        """Format the result for programs."""
+        return {name: _encode_number(getattr(self, name)) for name in self.__slots__}
 
 
 async def play(folder: Path, name: str, *, sites: int, versions: int, seed: int, console: Console) -> Result:
     """Run the demonstration in a new folder; raises FedchainError."""
     if name not in EXAMPLES:
-        raise ConfigError(f"--task {name}: {' and '.join(EXAMPLES)} are known")
+        raise ConfigError(f"unknown --task {name!r}; choose from {', '.join(EXAMPLES)}")
     if _in_use(folder):
         raise ConfigError(f"--folder {folder} is not empty: choose another one")
     example, started = EXAMPLES[name], monotonic()
@@ -170,7 +170,7 @@ async def _mean_staleness(stage: Stage, records: Sequence[Record]) -> float:
     return sum(staleness) / len(staleness)
 
 
-def _spell(value: Any) -> Any:
+def _encode_number(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 

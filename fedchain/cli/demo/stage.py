@@ -12,24 +12,24 @@ from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
 
-from fedchain.aggregator.settings import AggregatorTable
+from fedchain.aggregator.settings import AggregatorConfig
 from fedchain.cli.daemons import write_config
-from fedchain.cli.found import found, publish_genesis
+from fedchain.cli.deploy import deploy_federation, publish_genesis
 from fedchain.cli.ledger import open_ledger
-from fedchain.core.document import put
-from fedchain.core.modelfile import Arrays
-from fedchain.core.policy import Policy
-from fedchain.core.records import Address, MemberSet, PolicySet, Role, address
+from fedchain.config.federation import FederationFile, save_federation
+from fedchain.config.settings import DaemonConfig, read_password
+from fedchain.core.formats.document import put
+from fedchain.core.formats.modelfile import Arrays
+from fedchain.core.ledger.records import Address, MemberSet, PolicySet, Role, address
+from fedchain.core.rules.policy import Policy
 from fedchain.crypto.keys import DEVNET, create_key, load_key
-from fedchain.daemon.federation import FederationFile, save_federation
-from fedchain.daemon.settings import DaemonTable, read_password
-from fedchain.ledger.devnet import fund
-from fedchain.node.settings import NodeTable
+from fedchain.devnet.anvil import fund
+from fedchain.node.settings import NodeConfig
 from fedchain.store.files import FileBlobs
 
 POLL_S: Final = 0.05
 ROLES: Final = {"aggregator": Role.AGGREGATOR, "node": Role.TRAINER}
-TABLES: Final[dict[str, type[DaemonTable]]] = {"aggregator": AggregatorTable, "node": NodeTable}
+CONFIGS: Final[dict[str, type[DaemonConfig]]] = {"aggregator": AggregatorConfig, "node": NodeConfig}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ async def build(folder: Path, rpc: str, *, task: str, policy: Policy, sites: Seq
     """
     governor = new_key(folder / "governor")
     await fund(rpc, address(governor.address))
-    file = await found(rpc, governor)
+    file = await deploy_federation(rpc, governor)
     save_federation(folder / "federation.toml", file)
 
     aggregator = await new_actor(folder / "aggregator", "aggregator", rpc)
@@ -124,7 +124,7 @@ def configure(actor: Actor, actors: Sequence[Actor], more: Mapping[str, Any] = M
         "key": {"file": "key.json", "password_file": "password"},
         "web": {"port": int(actor.url.rpartition(":")[2])},
     }
-    write_config(actor.config, TABLES[actor.kind], {**common, **more})
+    write_config(actor.config, CONFIGS[actor.kind], {**common, **more})
 
 
 def free_url() -> str:

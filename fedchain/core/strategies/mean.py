@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fedchain.core.strategies.combiner import Block, Combiner, Weights, weigh
+from fedchain.core.strategies.strategy import Block, Combiner, Weights, weigh
 
 
 def combine(block: Block, weights: Weights, rate: float) -> NDArray[np.float32]:

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedchain.core.errors import PlanError
-from fedchain.core.plan import Entry
-from fedchain.core.policy import Policy
-from fedchain.core.staleness import ONE
-from fedchain.core.strategies.combiner import Block, Combiner, Weights
+from fedchain.core.rules.plan import Entry
+from fedchain.core.rules.policy import Policy
+from fedchain.core.strategies.staleness import ONE
+from fedchain.core.strategies.strategy import Block, Combiner, Weights
 
 
 def weigh_one(entries: Sequence[Entry], policy: Policy) -> Weights:

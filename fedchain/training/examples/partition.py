@@ -103,16 +103,16 @@ def write_parts(example: str, sites: Sequence[Path], apart: Path, seed: int = 0)
     chosen = EXAMPLES[example]
     data = _load(example)
     parts = deal(data.target, len(sites), seed, chosen.affinity)
-    spell = _scans if example == "digits" else _patients
+    write = _scans if example == "digits" else _patients
     files = Files(
         tuple(folder / chosen.file for folder in sites),
         apart / f"pooled-{chosen.file}",
         apart / f"holdout-{chosen.file}",
     )
     for path, rows in zip(files.sites, parts.sites, strict=True):
-        _write(path, spell(data, rows))
-    _write(files.pooled, spell(data, np.sort(np.concatenate(parts.sites))))
-    _write(files.holdout, spell(data, parts.holdout))
+        _write(path, write(data, rows))
+    _write(files.pooled, write(data, np.sort(np.concatenate(parts.sites))))
+    _write(files.holdout, write(data, parts.holdout))
     return files
 
 

@@ -118,5 +118,5 @@ def _number(where: str, column: str, text: str | None) -> float:
 
 def _diagnosis(where: str, text: str | None) -> int:
     if text not in DIAGNOSES:
-        raise TaskError(f"{where}, column diagnosis: {text!r} is none of {', '.join(DIAGNOSES)}")
+        raise TaskError(f"{where}, column diagnosis: {text!r} is not one of {', '.join(DIAGNOSES)}")
     return DIAGNOSES.index(text)

@@ -10,7 +10,7 @@ from simulation.services import running, until
 from unit.aggregator.world import World
 
 from fedchain.core.errors import ConfigError, FormatError, LedgerError, LedgerUnreachable
-from fedchain.core.records import (
+from fedchain.core.ledger.records import (
     BufferClosed,
     MemberSet,
     Role,
@@ -24,7 +24,7 @@ DOWN = LedgerUnreachable("http://127.0.0.1:8545 does not answer: is it running?"
 async def test_it_publishes_what_the_rules_imply(world: World) -> None:
     aggregator = world.aggregator()
     async with running(aggregator) as work:
-        await until(work, lambda: aggregator.obstacle() is None)
+        await until(work, lambda: aggregator.not_ready() is None)
         first, second = world.submit(0), world.submit(1)
         await until(work, lambda: world.published(1))
         await until(work, lambda: aggregator.status()["version"] == 1 and aggregator.status()["doing"] == "waiting")
@@ -42,7 +42,7 @@ async def test_a_buffer_is_closed_once_it_is_due_and_not_before() -> None:
     await world.simulation.found()
     aggregator = world.aggregator()
     async with running(aggregator) as work:
-        await until(work, lambda: aggregator.obstacle() is None)
+        await until(work, lambda: aggregator.not_ready() is None)
         assert world.records(BufferClosed) == []  # nothing is admitted, so nothing is due
         update = world.submit(0)
         due = update.time + 2
@@ -63,14 +63,14 @@ async def test_it_says_what_stands_in_its_way() -> None:
     aggregator = world.aggregator()
     async with running(aggregator) as work:
         await until(work, lambda: aggregator.status()["records"] == 1)
-        assert str(aggregator.obstacle()).startswith("genesis is not published yet")
+        assert str(aggregator.not_ready()).startswith("genesis is not published yet")
         simulation.admit_members()
         simulation.publish_genesis()
         simulation.act(GOVERNOR, MemberSet(AGGREGATOR, Role.NONE))
         await until(work, lambda: aggregator.status()["records"] == len(simulation.chain.records))
-        assert aggregator.obstacle() == "no valid policy is set: the governor sets one with `fedchain policy set`"
+        assert aggregator.not_ready() == "no valid policy is set: the governor sets one with `fedchain policy set`"
         simulation.set_policy(simulation.policy)
-        await until(work, lambda: "is no aggregator: the governor makes it one" in str(aggregator.obstacle()))
+        await until(work, lambda: "is not an aggregator: the governor makes it one" in str(aggregator.not_ready()))
         world.submit(0)
         world.submit(1)
         await until(work, lambda: aggregator.status()["records"] == len(simulation.chain.records))
@@ -87,7 +87,7 @@ async def test_it_pauses_and_resumes(world: World) -> None:
         last = world.submit(1)
         await until(work, lambda: aggregator.status()["records"] == last.seq + 1)
         await until(work, lambda: aggregator.status()["doing"] == "waiting")
-        assert (aggregator.obstacle(), world.published(1)) == ("paused", False)
+        assert (aggregator.not_ready(), world.published(1)) == ("paused", False)
         aggregator.control("resume")
         await until(work, lambda: world.published(1))
     with pytest.raises(ConfigError, match="control has pause and resume, not stop"):
@@ -101,14 +101,14 @@ async def test_what_fails_is_an_obstacle_and_tried_again(world: World, error: Le
     world.ledger.appending = error
     aggregator = world.aggregator()
     async with running(aggregator) as work:
-        await until(work, lambda: aggregator.obstacle() == str(error))
+        await until(work, lambda: aggregator.not_ready() == str(error))
         world.ledger.mend()
         await until(work, lambda: world.published(1))
-        await until(work, lambda: aggregator.obstacle() is None)
+        await until(work, lambda: aggregator.not_ready() is None)
         world.ledger.reading = DOWN
-        await until(work, lambda: aggregator.obstacle() == str(DOWN))
+        await until(work, lambda: aggregator.not_ready() == str(DOWN))
         world.ledger.mend()
-        await until(work, lambda: aggregator.obstacle() is None)
+        await until(work, lambda: aggregator.not_ready() is None)
 
 
 async def test_nothing_is_done_twice_after_a_restart(world: World) -> None:

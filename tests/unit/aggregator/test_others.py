@@ -9,27 +9,27 @@ from simulation.federation import AGGREGATOR, STANDBY
 from simulation.services import Cut, running, until
 from unit.aggregator.world import World
 
-from fedchain.core.content import Content, Digest
-from fedchain.core.manifest import Manifest
-from fedchain.core.records import (
+from fedchain.core.ledger.content import Content, Digest
+from fedchain.core.ledger.records import (
     ModelPublished,
     Payload,
     Record,
     UpdateSubmitted,
 )
+from fedchain.core.rules.manifest import Manifest
 
 
 async def test_a_content_that_nobody_gives_is_waited_for_and_then_stated(world: World) -> None:
-    patience_s = 1.5
+    unavailable_after_s = 1.5
     lost = world.submit(0)
     assert isinstance(lost.payload, UpdateSubmitted)
     world.blobs.forget(lost.payload.content)
     world.submit(1)
     third = world.submit(2)
-    aggregator = world.aggregator(patience_s=patience_s)
+    aggregator = world.aggregator(unavailable_after_s=unavailable_after_s)
     async with running(aggregator) as work:
         await until(work, lambda: world.published(1))
-        assert time.time() >= lost.time + patience_s
+        assert time.time() >= lost.time + unavailable_after_s
     assert world.store.contents.count(lost.payload.content) > 2
     assert world.decisions(1) == {lost.seq: "unavailable", lost.seq + 1: "merged", third.seq: "merged"}
 
@@ -41,7 +41,7 @@ async def test_a_content_that_comes_late_is_merged(world: World) -> None:
     data = world.blobs.open(content).read(0, content.size)
     world.blobs.forget(content)
     world.submit(1)
-    async with running(world.aggregator(patience_s=60)) as work:
+    async with running(world.aggregator(unavailable_after_s=60)) as work:
         await until(work, lambda: world.store.contents.count(content) > 2)
         assert not world.published(1)
         assert world.simulation.put(data) == content
@@ -54,7 +54,7 @@ async def test_a_huge_size_is_never_fetched(world: World) -> None:
     liar = world.submit(0, huge)
     world.submit(1)
     world.submit(2)
-    async with running(world.aggregator(patience_s=60)) as work:
+    async with running(world.aggregator(unavailable_after_s=60)) as work:
         await until(work, lambda: world.published(1))
     assert world.decisions(1)[liar.seq] == "malformed"
     assert huge not in world.store.contents
@@ -75,7 +75,7 @@ async def test_lies_of_a_site_are_rejected_and_the_run_goes_on(world: World) -> 
         world.submit(1)
         world.submit(2)
         await until(work, lambda: world.published(2))
-        assert aggregator.obstacle() is None
+        assert aggregator.not_ready() is None
     decisions = world.decisions(1)
     assert [decisions[one.seq] for one in (noise, stolen, own, again, invented)] == [
         "malformed",
@@ -120,7 +120,7 @@ async def test_a_faster_aggregator_changes_nothing(world: World, rival: Rival) -
             world.submit(1)
             await until(work, lambda version=version: world.published(version))  # type: ignore[misc]
         await until(work, lambda: aggregator.status()["version"] == 2)
-        assert aggregator.obstacle() is None
+        assert aggregator.not_ready() is None
     assert {record.actor for record in world.records(ModelPublished)[1:]} == {STANDBY}
     assert aggregator.registry.get_sample_value("fedchain_published_total") == 0
 
@@ -131,8 +131,8 @@ async def test_a_rival_that_publishes_another_result_is_found_out(world: World, 
     async with running(aggregator) as work:
         world.submit(0)
         world.submit(1)
-        await until(work, lambda: "published model" in str(aggregator.obstacle()))
-        assert STANDBY in str(aggregator.obstacle())
+        await until(work, lambda: "published model" in str(aggregator.not_ready()))
+        assert STANDBY in str(aggregator.not_ready())
         world.submit(0)
         world.submit(1)
         await until(work, lambda: aggregator.status()["records"] == len(world.simulation.chain.records))
@@ -148,12 +148,12 @@ async def test_it_does_not_build_on_a_version_that_does_not_follow_from_the_ledg
     await simulation.publish(plan, manifest=honest.model_copy(update={"divisor": 1}), actor=STANDBY)
     aggregator = world.aggregator()
     async with running(aggregator) as work:
-        await until(work, lambda: "the ledger holds a version that does not follow" in str(aggregator.obstacle()))
+        await until(work, lambda: "the ledger holds a version that does not follow" in str(aggregator.not_ready()))
         world.submit(0)
         world.submit(1)
         await until(work, lambda: aggregator.status()["records"] == len(simulation.chain.records))
         await until(work, lambda: aggregator.status()["doing"] == "waiting")
-    assert f"version 1 by {STANDBY}: divisor: the manifest states 1" in str(aggregator.obstacle())
+    assert f"version 1 by {STANDBY}: divisor: the manifest states 1" in str(aggregator.not_ready())
     assert not world.published(2)
 
 
@@ -166,6 +166,6 @@ async def test_nothing_is_fetched_for_a_version_that_does_not_follow(world: Worl
     await simulation.publish(plan, model=huge, manifest=b"{}", actor=STANDBY)
     aggregator = world.aggregator()
     async with running(aggregator) as work:
-        await until(work, lambda: "does not follow" in str(aggregator.obstacle()))
+        await until(work, lambda: "does not follow" in str(aggregator.not_ready()))
         await until(work, lambda: aggregator.status()["doing"] == "waiting")
     assert huge not in world.store.contents

@@ -8,11 +8,11 @@ from simulation.federation import AGGREGATOR, Simulation
 from simulation.services import Cut
 
 from fedchain.aggregator.aggregator import Aggregator
-from fedchain.core.content import Content
-from fedchain.core.manifest import Manifest
-from fedchain.core.policy import fedbuff
-from fedchain.core.ports import Buffer
-from fedchain.core.records import ModelPublished, Payload, Record
+from fedchain.core.ledger.content import Content
+from fedchain.core.ledger.records import ModelPublished, Payload, Record
+from fedchain.core.ports import BlobReader
+from fedchain.core.rules.manifest import Manifest
+from fedchain.core.rules.policy import fedbuff
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
 
@@ -24,7 +24,7 @@ class Asked(LoneStore):
         super().__init__(blobs)
         self.contents: list[Content] = []
 
-    async def fetch(self, content: Content) -> Buffer:
+    async def fetch(self, content: Content) -> BlobReader:
         self.contents.append(content)
         return await super().fetch(content)
 
@@ -39,8 +39,10 @@ class World:
         self.store = Asked(self.blobs)
         self.ledger = Cut(self.simulation.chain, AGGREGATOR)
 
-    def aggregator(self, *, patience_s: float = 0.01, ledger: Cut | None = None) -> Aggregator:
-        return Aggregator(AGGREGATOR, ledger or self.ledger, self.store, threads=1, patience_s=patience_s)
+    def aggregator(self, *, unavailable_after_s: float = 0.01, ledger: Cut | None = None) -> Aggregator:
+        return Aggregator(
+            AGGREGATOR, ledger or self.ledger, self.store, threads=1, unavailable_after_s=unavailable_after_s
+        )
 
     def submit(self, number: int, content: Content | None = None) -> Record:
         """Let a site submit in a block of now."""

@@ -6,14 +6,13 @@ import pytest
 from simulation.audits import audit, sole
 from simulation.federation import AGGREGATOR, AUDITOR, GOVERNOR, Simulation, member
 
-from fedchain.audit.finding import Finding, Rule
-from fedchain.core.records import (
+from fedchain.audit.findings import Finding, Rule
+from fedchain.core.ledger.records import (
     Address,
     Attested,
     BufferClosed,
     ContentErased,
     EvaluationReported,
-    Meaning,
     MemberSet,
     ModelPublished,
     Payload,
@@ -21,6 +20,7 @@ from fedchain.core.records import (
     Role,
     Seq,
     UpdateSubmitted,
+    Verdict,
     Version,
 )
 from fedchain.ledger.memory import MemoryChain
@@ -44,7 +44,7 @@ async def simulation() -> Simulation:
 
 
 async def test_without_a_lie_it_is_clean(simulation: Simulation) -> None:
-    simulation.act(AUDITOR, Attested(Version(1), Meaning.RECOMPUTED))
+    simulation.act(AUDITOR, Attested(Version(1), Verdict.RECOMPUTED))
     assert (await audit(simulation)).exit_code == 0
 
 
@@ -59,7 +59,7 @@ async def test_an_actor_without_the_role(simulation: Simulation, actor: Address,
         "close": BufferClosed(),
         "publish": ModelPublished(Version(2), Seq(11), blob, blob),
         "report": EvaluationReported(Version(1), blob),
-        "attest": Attested(Version(1), Meaning.APPROVED),
+        "attest": Attested(Version(1), Verdict.APPROVED),
     }[kind]
     rightful = {"close": (AGGREGATOR, AUDITOR), "publish": (AGGREGATOR,), "report": (AUDITOR,), "attest": (AUDITOR,)}
     record = simulation.act(actor, payload)
@@ -79,7 +79,7 @@ async def test_an_actor_without_the_role(simulation: Simulation, actor: Address,
     ("actor", "payload"),
     [
         (member(10), UpdateSubmitted(Version(7), 1, Simulation().put(b"x"))),
-        (AUDITOR, Attested(Version(2), Meaning.APPROVED)),
+        (AUDITOR, Attested(Version(2), Verdict.APPROVED)),
         (AGGREGATOR, ModelPublished(Version(1), Seq(0), Simulation().put(b"x"), Simulation().put(b"x"))),
         (AGGREGATOR, ModelPublished(Version(3), Seq(0), Simulation().put(b"x"), Simulation().put(b"x"))),
     ],
@@ -107,7 +107,7 @@ async def test_erasure_by_somebody_else(simulation: Simulation) -> None:
     finding = sole(report)
     assert (finding.rule, finding.subject) == (Rule.AUTHORITY, f"record {record.seq}")
     assert update.actor in finding.expected
-    assert len(report.gaps) == 1  # the content is missing, and no erasure covers it
+    assert len(report.unchecked) == 1  # the content is missing, and no erasure covers it
 
 
 @pytest.mark.parametrize("target", [1, 500])

@@ -13,14 +13,14 @@ from simulation.audits import audit, sole
 from simulation.federation import Simulation
 
 from fedchain.audit.authority import contents_of
-from fedchain.audit.finding import Rule
+from fedchain.audit.findings import Rule
 from fedchain.audit.report import Report
 from fedchain.audit.sources import Folder
-from fedchain.core.content import CHUNK, Content
 from fedchain.core.errors import ConfigError
+from fedchain.core.ledger.content import CHUNK_SIZE, Content
 from fedchain.store.files import FileBlobs
 
-ELEMENTS = 2 * CHUNK // 4 + 100
+ELEMENTS = 2 * CHUNK_SIZE // 4 + 100
 """A model of three chunks."""
 
 
@@ -95,12 +95,12 @@ async def test_one_byte_of_any_blob(simulation: Simulation, folder: Path, name: 
     path = folder / content.cid
     flip(path, offset)
     finding = sole(await judge(simulation, [folder]))
-    block = offset // CHUNK
-    data = path.read_bytes()[block * CHUNK : (block + 1) * CHUNK]
+    block = offset // CHUNK_SIZE
+    data = path.read_bytes()[block * CHUNK_SIZE : (block + 1) * CHUNK_SIZE]
     assert finding.rule is Rule.CONTENT_BYTES
     assert finding.evidence["cid"] == content.cid
     assert finding.evidence["file"] == str(path)
-    assert (finding.evidence["block"], finding.evidence["offset"]) == (block, block * CHUNK)
+    assert (finding.evidence["block"], finding.evidence["offset"]) == (block, block * CHUNK_SIZE)
     assert finding.evidence["digest"] == sha256(data).hexdigest()
     data = data[:-1] + bytes([data[-1] ^ 1]) if where == "last" else bytes([data[0] ^ 1]) + data[1:]
     assert finding.evidence["expected_digest"] == sha256(data).hexdigest()
@@ -118,7 +118,7 @@ async def test_a_good_copy_elsewhere_is_used_and_shows_the_byte(
     finding = sole(report)
     assert finding.evidence["byte"] == offset
     assert finding.evidence["good_copy"] == str(made[1] / content.cid)
-    assert (report.gaps, report.recomputed) == ((), 1)
+    assert (report.unchecked, report.recomputed) == ((), 1)
 
 
 @pytest.mark.parametrize("name", LARGE)
@@ -131,7 +131,7 @@ async def test_one_byte_of_any_tree(simulation: Simulation, folder: Path, name: 
     report = await judge(simulation, [folder])
     finding = sole(report)
     assert (finding.rule, finding.evidence["file"], finding.evidence["byte"]) == (Rule.CONTENT_TREE, str(path), offset)
-    assert (report.gaps, report.recomputed) == ((), 1)
+    assert (report.unchecked, report.recomputed) == ((), 1)
 
 
 @pytest.mark.parametrize("size", [0, 5, -1])
@@ -153,7 +153,7 @@ async def test_without_a_tree_the_blob_is_still_refused(simulation: Simulation, 
 
 
 @pytest.mark.parametrize(
-    ("name", "gaps"),
+    ("name", "unchecked"),
     [
         ("profile of record 4", []),
         ("policy of record 6", ["version 1"]),
@@ -164,13 +164,13 @@ async def test_without_a_tree_the_blob_is_still_refused(simulation: Simulation, 
         ("manifest of record 10", ["version 1"]),
     ],
 )
-async def test_a_missing_blob(simulation: Simulation, folder: Path, name: str, gaps: list[str]) -> None:
+async def test_a_missing_blob(simulation: Simulation, folder: Path, name: str, unchecked: list[str]) -> None:
     content = blobs(simulation)[name]
     (folder / content.cid).unlink()
     report = await judge(simulation, [folder])
-    assert [gap.subject for gap in report.gaps] == gaps
-    assert all(content.cid in gap.reason for gap in report.gaps)
-    assert (report.exit_code, report.findings) == (2 if gaps else 0, ())
+    assert [gap.subject for gap in report.unchecked] == unchecked
+    assert all(content.cid in gap.reason for gap in report.unchecked)
+    assert (report.exit_code, report.findings) == (2 if unchecked else 0, ())
 
 
 async def test_two_folders_that_each_have_half(simulation: Simulation, folder: Path, tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from fedchain.store.gateway import routes
 
 
 async def judge(simulation: Simulation, folder: Path, *peers: str) -> Report:
-    async with gateways(peers) as beyond:
+    async with gateways(peers) as fallback:
         sources = [Folder(folder)]
-        return await verify(simulation.chain.federation, sources=sources, beyond=beyond, ledger=simulation.ledger)
+        return await verify(simulation.chain.federation, sources=sources, fallback=fallback, ledger=simulation.ledger)
 
 
 async def test_a_gateway_gives_what_the_folder_lacks(tmp_path: Path) -> None:

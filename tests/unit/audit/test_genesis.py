@@ -6,7 +6,7 @@ import pytest
 from simulation.audits import audit, sole
 from simulation.federation import Simulation
 
-from fedchain.audit.finding import Rule
+from fedchain.audit.findings import Rule
 
 
 @pytest.fixture

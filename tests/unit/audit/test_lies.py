@@ -21,15 +21,15 @@ from simulation.federation import (
     without_line,
 )
 
-from fedchain.audit.finding import Rule
-from fedchain.core.admission import Decision, Inspection
-from fedchain.core.content import Content, Digest
-from fedchain.core.inspection import MALFORMED, UNAVAILABLE
-from fedchain.core.manifest import UpdateLine
-from fedchain.core.modelfile import read_model, write_model
-from fedchain.core.policy import fedasync, fedavg, fedbuff
-from fedchain.core.records import ContentErased, MemberSet, Role, UpdateSubmitted
-from fedchain.core.staleness import ONE
+from fedchain.audit.findings import Rule
+from fedchain.core.formats.modelfile import read_model, write_model
+from fedchain.core.ledger.content import Content, Digest
+from fedchain.core.ledger.records import ContentErased, MemberSet, Role, UpdateSubmitted
+from fedchain.core.rules.admission import Decision, Inspection
+from fedchain.core.rules.manifest import UpdateLine
+from fedchain.core.rules.policy import fedasync, fedavg, fedbuff
+from fedchain.core.strategies.staleness import ONE
+from fedchain.core.updates.inspection import MALFORMED, UNAVAILABLE
 
 ALL_THE_SAME = "what ledger and content make, all the same"
 AS_STATED = "made as the manifest states"
@@ -362,7 +362,7 @@ async def test_an_update_that_nobody_gives(simulation: Simulation) -> None:
     await simulation.publish()
     report = await audit(simulation)
     assert (report.exit_code, report.decisions["unavailable"]) == (0, 1)
-    assert (report.gaps, report.recomputed) == ((), 2)
+    assert (report.unchecked, report.recomputed) == ((), 2)
 
 
 async def test_stated_unavailable_but_here_is_a_note(simulation: Simulation) -> None:
@@ -436,5 +436,5 @@ async def test_a_missing_blob_is_no_finding_and_not_clean(simulation: Simulation
     del simulation.blobs._held[records[0].payload.content]
     report = await audit(simulation)
     assert (report.exit_code, report.recomputed, report.findings) == (2, 0, ())
-    assert [gap.subject for gap in report.gaps] == ["version 1"]
-    assert records[0].payload.content.cid in report.gaps[0].reason
+    assert [gap.subject for gap in report.unchecked] == ["version 1"]
+    assert records[0].payload.content.cid in report.unchecked[0].reason

@@ -11,13 +11,13 @@ from simulation.federation import AUDITOR, Simulation
 from simulation.mirrors import MinedLedger, damage, mined, save_mirror
 
 from fedchain.audit.chain import differences
-from fedchain.audit.finding import Rule
+from fedchain.audit.findings import Rule
 from fedchain.audit.mirror import read_mirror
 from fedchain.audit.report import Report
-from fedchain.audit.sources import Held
+from fedchain.audit.sources import LocalSource
 from fedchain.audit.verify import verify
 from fedchain.core.errors import FormatError, LedgerUnreachable
-from fedchain.core.records import Attested, Head, Meaning, Record, Seq, Version
+from fedchain.core.ledger.records import Attested, Head, Record, Seq, Verdict, Version
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
 
@@ -31,7 +31,7 @@ async def publish_one(seed: int = 0) -> Simulation:
     made.submit(0)
     made.close()
     await made.publish()
-    made.act(AUDITOR, Attested(Version(1), Meaning.RECOMPUTED))
+    made.act(AUDITOR, Attested(Version(1), Verdict.RECOMPUTED))
     return made
 
 
@@ -58,8 +58,8 @@ async def online(simulation: Simulation, mirror: Path) -> Report:
 async def offline(simulation: Simulation, mirror: Path, head: Head | None = None) -> Report:
     """Judge with a mirror alone."""
     federation, copy = read_mirror(mirror)
-    blobs = Held("heap", simulation.blobs)
-    return await verify(federation, sources=[blobs], beyond=LoneStore(MemoryBlobs()), copy=copy, head=head)
+    blobs = LocalSource("heap", simulation.blobs)
+    return await verify(federation, sources=[blobs], fallback=LoneStore(MemoryBlobs()), copy=copy, head=head)
 
 
 def renumber(seq: int, step: int) -> list[str]:
@@ -111,7 +111,7 @@ async def test_any_record_changed(simulation: Simulation, mirror: Path, seq: int
     report = await offline(simulation, mirror)
     finding = sole(report)
     assert (finding.rule, finding.subject) == (Rule.RECORD_CHANGED, f"record {seq}")
-    assert str(report.gaps[0]).startswith(f"records from {seq} on")
+    assert str(report.unchecked[0]).startswith(f"records from {seq} on")
 
 
 async def test_what_changed_is_said_field_by_field(simulation: Simulation, mirror: Path) -> None:
@@ -207,9 +207,9 @@ async def test_a_head_given_that_is_older(simulation: Simulation, mirror: Path) 
 async def test_a_head_from_elsewhere_judges_the_endpoint_too(simulation: Simulation) -> None:
     async def judge(head: Head) -> Report:
         ledger = MinedLedger(simulation.chain)
-        source = Held("heap", simulation.blobs)
-        beyond = LoneStore(MemoryBlobs())
-        return await verify(ledger.federation, sources=[source], beyond=beyond, ledger=ledger, head=head)
+        source = LocalSource("heap", simulation.blobs)
+        fallback = LoneStore(MemoryBlobs())
+        return await verify(ledger.federation, sources=[source], fallback=fallback, ledger=ledger, head=head)
 
     assert (await judge(simulation.chain.head)).exit_code == 0
     finding = sole(await judge(Head(b"\xee" * 32)))
@@ -238,7 +238,7 @@ async def test_an_endpoint_that_does_not_answer(simulation: Simulation, mirror: 
     _, copy = read_mirror(mirror)
     report = await audit(simulation, ledger=Silent(simulation.chain), copy=copy)
     assert (report.exit_code, report.recomputed) == (2, 1)
-    assert report.gaps[0].subject == "the ledger's head"
+    assert report.unchecked[0].subject == "the ledger's head"
 
 
 def test_a_file_that_is_no_mirror(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from simulation.mirrors import damage, save_mirror
 from typer.testing import CliRunner, Result
 
 from fedchain.cli.audit import app
+from fedchain.config.federation import FederationFile, save_federation
 from fedchain.core.errors import ConfigError
-from fedchain.core.inspection import UNAVAILABLE
-from fedchain.core.records import UpdateSubmitted
-from fedchain.daemon.federation import FederationFile, save_federation
+from fedchain.core.ledger.records import UpdateSubmitted
+from fedchain.core.updates.inspection import UNAVAILABLE
 from fedchain.store.files import FileBlobs
 
 
@@ -134,7 +134,7 @@ def test_show_a_record(shell: Shell) -> None:
     assert (found["kind"], found["in_version"], found["decision"]) == ("UpdateSubmitted", 1, "merged")
     assert found["transaction"] == f"0x7{9:063x}"
     assert "UpdateSubmitted" in shell.type("show", "9")
-    with pytest.raises(ConfigError, match="there is no record 99"):
+    with pytest.raises(ConfigError, match="there is not a record 99"):
         shell.type("show", "99")
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fedchain.aggregator.settings import AggregatorTable
+from fedchain.aggregator.settings import AggregatorConfig
 from fedchain.cli.main import app
-from fedchain.daemon.federation import FederationFile, load_federation, save_federation
-from fedchain.daemon.settings import load_settings
-from fedchain.node.settings import NodeTable
+from fedchain.config.federation import FederationFile, load_federation, save_federation
+from fedchain.config.settings import load_settings
+from fedchain.node.settings import NodeConfig
 
 
 def found(chain_id: int = 31337) -> None:
@@ -39,7 +39,7 @@ def test_a_node(tmp_path: Path) -> None:
         "node init --task wdbc:BreastCancer --out a/site/node.toml --port 9001 --peer http://one:1 --peer http://two:2"
     )
     path = Path("a/site/node.toml")
-    table = load_settings(path, NodeTable)
+    table = load_settings(path, NodeConfig)
     assert (table.task, table.web.port, table.peers) == ("wdbc:BreastCancer", 9001, ("http://one:1", "http://two:2"))
     assert table.ledger.federation.resolve() == tmp_path / "federation.toml"
     assert load_federation(table.ledger.federation).chain_id == 31337
@@ -53,7 +53,7 @@ def test_a_node(tmp_path: Path) -> None:
 
 def test_an_aggregator(tmp_path: Path) -> None:
     typed("aggregator init --peer http://127.0.0.1:8701")
-    table = load_settings(Path("aggregator.toml"), AggregatorTable)
+    table = load_settings(Path("aggregator.toml"), AggregatorConfig)
     assert (table.web.port, table.peers, table.threads) == (8700, ("http://127.0.0.1:8701",), 2)
     assert table.ledger.federation == tmp_path / "federation.toml"
     assert all(" # " in line for line in Path("aggregator.toml").read_text().splitlines() if line)
@@ -68,15 +68,15 @@ def test_a_devnet_is_looked_at_often_and_a_public_chain_is_not() -> None:
     typed("node init --task a:B --out devnet.toml")
     found(chain_id=1)
     typed("node init --task a:B --out public.toml")
-    assert load_settings(Path("devnet.toml"), NodeTable).ledger.poll_s == 0.1
-    assert load_settings(Path("public.toml"), NodeTable).ledger.poll_s == 2.0
+    assert load_settings(Path("devnet.toml"), NodeConfig).ledger.poll_s == 0.1
+    assert load_settings(Path("public.toml"), NodeConfig).ledger.poll_s == 2.0
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     typed("aggregator init")
     before = Path("aggregator.toml").read_text()
     result = CliRunner().invoke(app, ["aggregator", "init", "--port", "1"])
-    assert "aggregator.toml exists: it is not written over" in str(result.exception)
+    assert "aggregator.toml already exists; refusing to overwrite" in str(result.exception)
     assert Path("aggregator.toml").read_text() == before
 
 

@@ -121,7 +121,7 @@ SIGNED = "--key key.json --password-file password"
     [
         ("keys show missing.json", "missing.json: No such file"),
         ("keys show password", "password: no keystore file"),
-        ("keys new --out key.json --password-file password", "key.json exists: keys are not written over"),
+        ("keys new --out key.json --password-file password", "key.json already exists; refusing to overwrite a key"),
         ("keys new --out other.json", "no password for the key: the environment variable FEDCHAIN_PASSWORD is not set"),
         ("keys new --out other.json --password-file missing", "password file missing: No such file"),
         ("keys new --out password/key.json --password-file password", "password: File exists"),
@@ -149,7 +149,7 @@ SIGNED = "--key key.json --password-file password"
         ("policy show --blobs blobs", "http://127.0.0.1:9 does not answer"),
         (f"genesis --task nowhere:Task --blobs blobs {SIGNED}", "there is no module nowhere"),
         ("node init --task a:B --peer host:1 --out node.toml", "node.toml: peers[0] = 'host:1'"),
-        ("node init --task a:B --out password", "password exists: it is not written over"),
+        ("node init --task a:B --out password", "password already exists; refusing to overwrite"),
         ("node init --task a:B --federation other.toml", "other.toml: there is no such file"),
         ("node run", "node.toml: No such file"),
         (
@@ -183,7 +183,10 @@ def test_a_log_level_that_is_none(
 ) -> None:
     monkeypatch.setenv("FEDCHAIN_LOG", "loud")
     assert typed(monkeypatch, "keys", "show", "key.json") == 2
-    assert "FEDCHAIN_LOG = loud: DEBUG, INFO, WARNING, ERROR, CRITICAL are known" in capsys.readouterr().err
+    assert (
+        "unknown FEDCHAIN_LOG level 'loud'; choose from DEBUG, INFO, WARNING, ERROR, CRITICAL"
+        in capsys.readouterr().err
+    )
 
 
 def raising(error: BaseException) -> object:

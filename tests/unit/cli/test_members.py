@@ -4,7 +4,7 @@ import pytest
 
 from fedchain.cli.members import read_roles, role_names
 from fedchain.core.errors import ConfigError
-from fedchain.core.records import Role
+from fedchain.core.ledger.records import Role
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,9 @@ def test_roles_by_name(names: list[str], roles: Role) -> None:
 
 @pytest.mark.parametrize("name", ["boss", "", "trainer,auditor", "1"])
 def test_a_role_that_nobody_knows(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"--roles {name}: none, governor, trainer, aggregator, auditor are known"):
+    with pytest.raises(
+        ConfigError, match=f"unknown role '{name}'; choose from none, governor, trainer, aggregator, auditor"
+    ):
         read_roles(["trainer", name])
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from fedchain.cli.policy import named_policy, read_policy
 from fedchain.core.errors import ConfigError
-from fedchain.core.policy import Policy, fedasync, fedavg, fedbuff
+from fedchain.core.rules.policy import Policy, fedasync, fedavg, fedbuff
 
 LIMITS = {"size": 7, "max_staleness": 3, "timeout_s": 60}
 
@@ -29,7 +29,7 @@ def test_an_algorithm_is_a_policy(name: str, rate: float | None, policy: Policy)
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("fedprox", {}, "--algorithm fedprox: fedbuff, fedasync and fedavg are known"),
+        ("fedprox", {}, "unknown --algorithm 'fedprox'; choose from fedbuff, fedasync, fedavg"),
         ("fedbuff", {"size": 0}, "policy fedbuff: size"),
         ("fedbuff", {"rate": -1.0}, "policy fedbuff: rate = -1.0: input should be greater than 0"),
         ("fedbuff", {"rate": float("inf")}, "policy fedbuff: rate = inf"),

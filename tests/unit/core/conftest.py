@@ -9,17 +9,10 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from fedchain.core.admission import Decision, Inspection
-from fedchain.core.content import Content, Digest
-from fedchain.core.history import History, Outlook
-from fedchain.core.layout import Layout, Rule
-from fedchain.core.manifest import Discrepancy, Manifest, genesis_manifest, manifest_of
-from fedchain.core.merge import Merge, Sources
-from fedchain.core.modelfile import layout_of, write_model, write_update
-from fedchain.core.plan import Entry, Plan
-from fedchain.core.policy import AdmissionRules, BufferRules, Policy
-from fedchain.core.ports import Buffer
-from fedchain.core.records import (
+from fedchain.core.formats.layout import Layout, Rule
+from fedchain.core.formats.modelfile import layout_of, write_model, write_update
+from fedchain.core.ledger.content import Content, Digest
+from fedchain.core.ledger.records import (
     Address,
     BufferClosed,
     Federation,
@@ -33,8 +26,16 @@ from fedchain.core.records import (
     UpdateSubmitted,
     Version,
 )
-from fedchain.core.staleness import Polynomial
-from fedchain.core.strategies import COMBINERS, Weights
+from fedchain.core.ports import BlobReader
+from fedchain.core.rules.admission import Decision, Inspection
+from fedchain.core.rules.history import BufferState, History
+from fedchain.core.rules.manifest import Discrepancy, Manifest, genesis_manifest, manifest_of
+from fedchain.core.rules.plan import Entry, Plan
+from fedchain.core.rules.policy import AdmissionRules, BufferRules, Policy
+from fedchain.core.strategies.merge import Merge, MergeInputs
+from fedchain.core.strategies.registry import COMBINERS
+from fedchain.core.strategies.staleness import Polynomial
+from fedchain.core.strategies.strategy import Weights
 from fedchain.store.memory import MemoryBlobs
 
 # A busy machine is no failure: an example may take as long as it takes.
@@ -83,7 +84,7 @@ class Story:
             self.set_roles(site, Role.TRAINER)
         model = self.content()
         self.claim(Seq(0), model, genesis_manifest(FEDERATION, model))
-        assert self.settle() == []
+        assert self.apply() == []
 
     def content(self, size: int = 100) -> Content:
         return Content(Digest(next(self._names).to_bytes(32, "big")), size)
@@ -114,12 +115,12 @@ class Story:
     def close(self, at: int | None = None) -> Seq:
         return self.add(BufferClosed(), SITES[0], at).seq
 
-    def outlook(self) -> Outlook:
+    def buffer_state(self) -> BufferState:
         """How the next version stands once every content has been inspected."""
-        return self.history.outlook({record.seq: FINE for record in self.records} | self.found)
+        return self.history.buffer_state({record.seq: FINE for record in self.records} | self.found)
 
     def plan(self) -> Plan:
-        plan = self.outlook().plan
+        plan = self.buffer_state().plan
         assert plan is not None
         return plan
 
@@ -133,10 +134,10 @@ class Story:
         """Publish and settle the next version, with changes to its honest manifest."""
         plan, model = self.plan(), self.content()
         self.claim(plan.through, model, manifest_of(FEDERATION, plan, model).model_copy(update=changes))
-        return self.settle()
+        return self.apply()
 
-    def settle(self) -> list[Discrepancy]:
-        return self.history.settle(self.manifests[self.history.settled])
+    def apply(self) -> list[Discrepancy]:
+        return self.history.apply(self.manifests[self.history.applied])
 
 
 @dataclass
@@ -146,15 +147,15 @@ class Bench:
     layout: Layout
     blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
 
-    def model(self, arrays: Mapping[str, NDArray[Any]]) -> Buffer:
+    def model(self, arrays: Mapping[str, NDArray[Any]]) -> BlobReader:
         return self.blobs.open(write_model(self.layout, arrays, self.blobs.create()))
 
-    def update(self, arrays: list[NDArray[Any]], site: int = 1) -> Buffer:
+    def update(self, arrays: list[NDArray[Any]], site: int = 1) -> BlobReader:
         header = self.layout.update_header(SITES[site - 1], Content(Digest(bytes(32)), 1))
         return self.blobs.open(write_update(header, arrays, self.blobs.create()))
 
-    def merge(self, combiner: str, weights: Weights, rate: float, sources: Sources, **how: int) -> bytes:
-        content = Merge(self.layout, COMBINERS[combiner], weights, rate, sources).run(self.blobs.create(), **how)
+    def merge(self, combiner: str, weights: Weights, rate: float, inputs: MergeInputs, **how: int) -> bytes:
+        content = Merge(self.layout, COMBINERS[combiner], weights, rate, inputs).run(self.blobs.create(), **how)
         return self.blobs.open(content).read(0, content.size)
 
 

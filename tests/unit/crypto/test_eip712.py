@@ -11,8 +11,8 @@ from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedchain.core.content import Content, Digest
-from fedchain.core.records import Federation, SignedUpdate, UpdateSubmitted, Version, address
+from fedchain.core.ledger.content import Content, Digest
+from fedchain.core.ledger.records import Federation, SignedUpdate, UpdateSubmitted, Version, address
 from fedchain.crypto.eip712 import is_signed, sign_update, update_digest
 
 KEY = Account.from_key(bytes([7] * 32))

@@ -39,7 +39,7 @@ def test_two_keys_differ(made: Path, tmp_path: Path) -> None:
 
 def test_a_key_is_never_written_over(made: Path) -> None:
     before = made.read_bytes()
-    with pytest.raises(ConfigError, match=r"key\.json exists: keys are not written over"):
+    with pytest.raises(ConfigError, match=r"key\.json already exists; refusing to overwrite a key"):
         create_key(made, PASSWORD, DEVNET)
     assert made.read_bytes() == before
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fedchain.daemon.settings import TlsTable
+from fedchain.config.settings import TlsConfig
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Authority:
     def file(self) -> Path:
         return self.folder / "ca.pem"
 
-    def issue(self, name: str, client_ca: Path | None = None, password: bytes | None = None) -> TlsTable:
+    def issue(self, name: str, client_ca: Path | None = None, password: bytes | None = None) -> TlsConfig:
         """Issue a certificate for 127.0.0.1, as server and client."""
         key = ec.generate_private_key(ec.SECP256R1())
         issuer = self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
@@ -65,7 +65,7 @@ class Authority:
         (self.folder / f"{name}.key").write_bytes(
             key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secrecy)
         )
-        return TlsTable(certificate=self.folder / f"{name}.pem", key=self.folder / f"{name}.key", client_ca=client_ca)
+        return TlsConfig(certificate=self.folder / f"{name}.pem", key=self.folder / f"{name}.key", client_ca=client_ca)
 
 
 def _certificate(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:

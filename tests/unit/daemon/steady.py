@@ -8,12 +8,12 @@ import sys
 from aiohttp import web
 from prometheus_client import Counter
 
-from fedchain.core.follower import Follower
-from fedchain.core.records import Address
+from fedchain.config.settings import WebConfig
+from fedchain.core.ledger.records import Address
 from fedchain.daemon.service import Service
-from fedchain.daemon.settings import WebTable
 from fedchain.daemon.web import application, serve
 from fedchain.ledger.memory import MemoryChain
+from fedchain.replica.follower import Follower
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
 
@@ -27,7 +27,7 @@ class Steady(Service):
         chain = MemoryChain(MEMBER, lambda: 0)
         super().__init__(MEMBER, Follower(chain.ledger(), LoneStore(MemoryBlobs())))
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.hindrance: str | None = None
+        self.blocked: str | None = None
         self.was_cancelled = False
         self.looks = Counter("fedchain_looks", "Times that it looked around", registry=self.registry)
 
@@ -39,8 +39,8 @@ class Steady(Service):
             self.was_cancelled = True
             raise
 
-    def obstacle(self) -> str | None:
-        return self.hindrance or ("paused" if self._paused else None)
+    def not_ready(self) -> str | None:
+        return self.blocked or ("paused" if self._paused else None)
 
 
 async def main(port: int) -> None:
@@ -52,7 +52,7 @@ async def main(port: int) -> None:
         await asyncio.sleep(0.3)
         return web.Response(text="answered")
 
-    await serve(application(service, None, [web.get("/slow", slow)]), WebTable(port=port))
+    await serve(application(service, None, [web.get("/slow", slow)]), WebConfig(port=port))
     print("left tidy" if service.was_cancelled else "left running", flush=True)  # noqa: T201 - as above
 
 

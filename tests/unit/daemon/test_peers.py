@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer, unused_port
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from fedchain.core.records import Address, Federation, address
+from fedchain.core.ledger.records import Address, Federation, address
 from fedchain.daemon.peers import PATH, Announcement, Announcements, Peers, announce
 from fedchain.ledger.memory import FEDERATION
 

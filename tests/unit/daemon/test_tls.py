@@ -13,9 +13,9 @@ from aiohttp import ClientError, ClientSession, TCPConnector
 from unit.daemon.certificates import Authority
 from unit.daemon.steady import Steady
 
+from fedchain.config.settings import TlsConfig, WebConfig
 from fedchain.core.errors import ConfigError
-from fedchain.daemon.settings import TlsTable, WebTable
-from fedchain.daemon.web import application, calling, serve
+from fedchain.daemon.web import application, client_tls, serve
 from fedchain.store.files import FileBlobs
 from fedchain.store.gateway import routes
 from fedchain.store.peers import PeerStore
@@ -37,9 +37,9 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @asynccontextmanager
-async def daemon(port: int, tls: TlsTable, blobs: FileBlobs | None = None) -> AsyncIterator[str]:
+async def daemon(port: int, tls: TlsConfig, blobs: FileBlobs | None = None) -> AsyncIterator[str]:
     """Serve over TLS, and end by cancelling."""
-    table = WebTable(port=port, tls=tls)
+    table = WebConfig(port=port, tls=tls)
     serving = asyncio.create_task(serve(application(Steady(), None, routes(blobs) if blobs else ()), table))
     try:
         async with asyncio.timeout(5):
@@ -63,7 +63,7 @@ async def caller(context: ssl.SSLContext) -> AsyncIterator[ClientSession]:
         yield session
 
 
-def trusting(authority: Authority, shown: TlsTable | None = None) -> ssl.SSLContext:
+def trusting(authority: Authority, shown: TlsConfig | None = None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=authority.file)
     if shown:
         context.load_cert_chain(shown.certificate, shown.key)
@@ -103,10 +103,10 @@ async def test_daemons_read_from_each_other_over_mutual_tls(
     writer.write(b"weights")
     content = writer.commit()
     async with daemon(free_port(), ours.issue("site", ours.file), blobs) as url:
-        async with caller(calling(ours.issue("other-site", ours.file))) as session:
+        async with caller(client_tls(ours.issue("other-site", ours.file))) as session:
             store = PeerStore(FileBlobs(tmp_path / "fetched"), [url], session)
             assert (await store.fetch(content)).read(0, content.size) == b"weights"
-        for context in (calling(None), calling(others.issue("stranger", ours.file))):
+        for context in (client_tls(None), client_tls(others.issue("stranger", ours.file))):
             async with caller(context) as session:
                 with pytest.raises(ClientError):
                     await get(session, f"{url}/healthz")
@@ -124,7 +124,7 @@ def test_certificates_that_cannot_be_used(ours: Authority, tmp_path: Path) -> No
         encrypted,
     ):
         with pytest.raises(ConfigError, match=r"web\.tls: .*\.pem"):
-            calling(wrong)
+            client_tls(wrong)
 
 
 async def test_a_daemon_does_not_begin_with_wrong_certificates(
@@ -132,4 +132,4 @@ async def test_a_daemon_does_not_begin_with_wrong_certificates(
 ) -> None:
     wrong = ours.issue("site").model_copy(update={"key": tmp_path / "missing.key"})
     with pytest.raises(ConfigError, match=r"web\.tls: .*missing\.key"):
-        await serve(application(Steady(), None), WebTable(port=free_port(), tls=wrong))
+        await serve(application(Steady(), None), WebConfig(port=free_port(), tls=wrong))

@@ -16,8 +16,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 from unit.daemon.steady import MEMBER, Steady
 
+from fedchain.config.settings import WebConfig
 from fedchain.core.errors import ConfigError, TaskError
-from fedchain.daemon.settings import WebTable
 from fedchain.daemon.web import application, read_token, serve
 
 TOKEN = "a long random word"
@@ -38,10 +38,10 @@ async def test_it_is_ready_when_nothing_stands_in_its_way() -> None:
     service = Steady()
     async with asked(service) as client:
         async with client.get("/readyz") as answer:
-            assert (answer.status, await answer.json()) == (200, {"ready": True, "obstacle": None})
-        service.hindrance = "the chain is down"
+            assert (answer.status, await answer.json()) == (200, {"ready": True, "not_ready": None})
+        service.blocked = "the chain is down"
         async with client.get("/readyz") as answer:
-            assert (answer.status, await answer.json()) == (503, {"ready": False, "obstacle": "the chain is down"})
+            assert (answer.status, await answer.json()) == (503, {"ready": False, "not_ready": "the chain is down"})
         async with client.get("/healthz") as answer:
             assert answer.status == 200
 
@@ -61,7 +61,7 @@ async def test_metrics_are_what_prometheus_reads() -> None:
 async def test_status() -> None:
     async with asked(Steady()) as client, client.get("/status") as answer:
         status = await answer.json()
-    assert (status["member"], status["records"], status["obstacle"]) == (MEMBER, 0, None)
+    assert (status["member"], status["records"], status["not_ready"]) == (MEMBER, 0, None)
 
 
 async def test_control_with_the_token() -> None:
@@ -69,14 +69,14 @@ async def test_control_with_the_token() -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with asked(service) as client:
         async with client.post("/control/pause", headers=headers) as answer:
-            assert (answer.status, (await answer.json())["obstacle"]) == (200, "paused")
+            assert (answer.status, (await answer.json())["not_ready"]) == (200, "paused")
         async with client.post("/control/resume", headers=headers) as answer:
-            assert (answer.status, (await answer.json())["obstacle"]) == (200, None)
+            assert (answer.status, (await answer.json())["not_ready"]) == (200, None)
         async with client.post("/control/explode", headers=headers) as answer:
             assert (answer.status, await answer.text()) == (400, "control has pause and resume, not explode\n")
         async with client.get("/control/pause", headers=headers) as answer:
             assert answer.status == 405
-    assert service.obstacle() is None
+    assert service.not_ready() is None
 
 
 @pytest.mark.parametrize("given", [None, "", "Bearer ", "Bearer wrong", f"Bearer {TOKEN}x", f"Basic {TOKEN}"])
@@ -84,7 +84,7 @@ async def test_control_without_the_token(given: str | None) -> None:
     service = Steady()
     headers = {} if given is None else {"Authorization": given}
     async with asked(service) as client, client.post("/control/pause", headers=headers) as answer:
-        assert (answer.status, service.obstacle()) == (401, None)
+        assert (answer.status, service.not_ready()) == (401, None)
         assert "web.token_file" in await answer.text()
 
 
@@ -95,7 +95,7 @@ async def test_control_where_no_token_is_set(given: str) -> None:
         asked(service, None) as client,
         client.post("/control/pause", headers={"Authorization": given}) as answer,
     ):
-        assert (answer.status, service.obstacle()) == (401, None)
+        assert (answer.status, service.not_ready()) == (401, None)
 
 
 async def test_control_with_a_token_that_is_no_text() -> None:
@@ -110,22 +110,22 @@ async def test_control_with_a_token_that_is_no_text() -> None:
 
 def test_the_token_is_read_from_its_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    assert read_token(WebTable(port=1)) is None
+    assert read_token(WebConfig(port=1)) is None
     with pytest.raises(ConfigError, match=r"web\.token_file = .*token: No such file"):
-        read_token(WebTable(port=1, token_file=file))
+        read_token(WebConfig(port=1, token_file=file))
     file.write_text(f"{TOKEN}\n")
-    assert read_token(WebTable(port=1, token_file=file)) == TOKEN
+    assert read_token(WebConfig(port=1, token_file=file)) == TOKEN
     file.write_text("\n")
     with pytest.raises(ConfigError, match=r"web\.token_file = .*token: the file is empty"):
-        read_token(WebTable(port=1, token_file=file))
+        read_token(WebConfig(port=1, token_file=file))
     file.write_bytes(b"\xff")
     with pytest.raises(ConfigError, match=r"web\.token_file = .*token: not text"):
-        read_token(WebTable(port=1, token_file=file))
+        read_token(WebConfig(port=1, token_file=file))
 
 
 async def test_work_that_fails_ends_the_daemon_with_its_error(free_port: Callable[[], int]) -> None:
     service = Steady()
-    serving = asyncio.create_task(serve(application(service, None), WebTable(port=free_port())))
+    serving = asyncio.create_task(serve(application(service, None), WebConfig(port=free_port())))
     service.end.set_exception(TaskError("the task is wrong"))
     with pytest.raises(TaskError, match="the task is wrong"):
         await asyncio.wait_for(serving, 5)
@@ -134,7 +134,7 @@ async def test_work_that_fails_ends_the_daemon_with_its_error(free_port: Callabl
 async def test_work_that_ends_ends_the_daemon(free_port: Callable[[], int]) -> None:
     service = Steady()
     service.end.set_result(None)
-    await asyncio.wait_for(serve(application(service, None), WebTable(port=free_port())), 5)
+    await asyncio.wait_for(serve(application(service, None), WebConfig(port=free_port())), 5)
     assert not service.was_cancelled
 
 
@@ -145,9 +145,9 @@ async def test_a_port_that_is_taken(free_port: Callable[[], int]) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"web.port = {port}: cannot listen on 127.0.0.1"):
-            await serve(application(service, None), WebTable(port=port))
+            await serve(application(service, None), WebConfig(port=port))
     with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1"):
-        await serve(application(Steady(), None), WebTable(port=free_port(), host="192.0.2.1"))
+        await serve(application(Steady(), None), WebConfig(port=free_port(), host="192.0.2.1"))
     assert service.was_cancelled
 
 

@@ -16,14 +16,14 @@ from aiohttp import ClientSession, web
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from fedchain.core.content import Content, Digest
-from fedchain.core.records import MemberSet, ModelPublished, Role, Seq, UpdateSubmitted, Version, address
-from fedchain.ledger.devnet import find_anvil, fund, start, stop
+from fedchain.core.ledger.content import Content, Digest
+from fedchain.core.ledger.records import MemberSet, ModelPublished, Role, Seq, UpdateSubmitted, Version, address
+from fedchain.devnet.anvil import find_anvil, fund, start, stop
 from fedchain.ledger.endpoint import Endpoint
 from fedchain.ledger.ethereum import Deployment, EthereumLedger, deploy
-from fedchain.ledger.signer import Patience
+from fedchain.ledger.signer import RetryPolicy
 
-QUICK = Patience(poll=0.02, resend=0.2, replace=60)
+QUICK = RetryPolicy(poll=0.02, resend=0.2, replace=60)
 BLOB = Content(Digest(bytes(range(32))), 123)
 
 Forward = Callable[[], Awaitable[dict[str, Any]]]
@@ -96,7 +96,7 @@ class Chain:
             self.deployment.federation.contract,
             key or self.key,
             folder=folder,
-            **{"patience": QUICK, "birth": self.deployment.block} | options,
+            **{"retry_policy": QUICK, "deployment_block": self.deployment.block} | options,
         )
 
     async def rpc(self, method: str, *params: object) -> Any:
@@ -145,7 +145,7 @@ def devnet_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def chain(devnet_url: str) -> Chain:
     key = Account.create()
     await fund(devnet_url, key.address)
-    made = Chain(devnet_url, key, await deploy(devnet_url, key, patience=QUICK))
+    made = Chain(devnet_url, key, await deploy(devnet_url, key, retry_policy=QUICK))
     async with await made.connect() as ledger:
         await ledger.append(MemberSet(address(key.address), Role(15)))
         await ledger.append(ModelPublished(Version(0), Seq(0), BLOB, BLOB))

@@ -8,9 +8,9 @@ from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic, function_ab
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedchain.core.content import NOTHING, Content, Digest
 from fedchain.core.errors import FormatError
-from fedchain.core.records import (
+from fedchain.core.ledger.content import NOTHING, Content, Digest
+from fedchain.core.ledger.records import (
     NOBODY,
     PAYLOADS,
     Attested,
@@ -19,7 +19,6 @@ from fedchain.core.records import (
     EvaluationReported,
     Head,
     Kind,
-    Meaning,
     MemberSet,
     ModelPublished,
     Payload,
@@ -28,6 +27,7 @@ from fedchain.core.records import (
     Seq,
     SignedUpdate,
     UpdateSubmitted,
+    Verdict,
     Version,
     address,
     payload_words,
@@ -35,12 +35,12 @@ from fedchain.core.records import (
 from fedchain.ledger import logs
 from fedchain.ledger.artifact import artifact
 from fedchain.ledger.calls import (
-    FORMS,
+    SIGNATURES,
     calldata,
     checked_words,
+    decode_error,
     deployment,
     payload_of,
-    refusal,
     relay_calldata,
     selector,
 )
@@ -55,7 +55,7 @@ payloads: st.SearchStrategy[Payload] = st.one_of(
     st.builds(BufferClosed),
     st.builds(ModelPublished, uint64.map(Version), uint64.map(Seq), contents, contents),
     st.builds(EvaluationReported, uint64.map(Version), contents),
-    st.builds(Attested, uint64.map(Version), st.sampled_from(Meaning), contents),
+    st.builds(Attested, uint64.map(Version), st.sampled_from(Verdict), contents),
     st.builds(ContentErased, uint64.map(Seq), st.integers(0, 2**16 - 1)),
 )
 
@@ -67,7 +67,7 @@ def entry(kind: str, name: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_functions_and_events_are_the_artifacts(kind):
-    form = FORMS[kind]
+    form = SIGNATURES[kind]
     function, event = entry("function", form.function), entry("event", form.event)
     assert calldata_selector(kind) == function_abi_to_4byte_selector(function)
     assert ",".join(map(collapse_if_tuple, function["inputs"])) == form.types
@@ -76,13 +76,13 @@ def test_functions_and_events_are_the_artifacts(kind):
 
 
 def calldata_selector(kind: Kind) -> bytes:
-    form = FORMS[kind]
+    form = SIGNATURES[kind]
     return selector(f"{form.function}({form.types})")
 
 
 @given(payloads)
 def test_a_call_is_what_an_abi_encoder_makes_of_it(payload):
-    types = [collapse_if_tuple(one) for one in entry("function", FORMS[payload.kind].function)["inputs"]]
+    types = [collapse_if_tuple(one) for one in entry("function", SIGNATURES[payload.kind].function)["inputs"]]
     values = [getattr(payload, field.name) for field in fields(payload)]
     values = [(value.digest, value.size) if isinstance(value, Content) else value for value in values]
     values = [int(value) if isinstance(value, int) else value for value in values]
@@ -125,11 +125,11 @@ def test_every_custom_error_of_the_contract_is_read_with_its_operands():
             if "string" in types:
                 continue  # OpenZeppelin's, from a constructor that is given constants
             data = function_abi_to_4byte_selector(one) + encode(types, values)
-            assert (refusal(data).name, refusal(data).operands) == (one["name"], tuple(values))
+            assert (decode_error(data).name, decode_error(data).operands) == (one["name"], tuple(values))
 
 
 def test_an_unknown_error_is_shown_as_it_is():
-    assert str(refusal(bytes.fromhex("deadbeef01"))).endswith("Reverted(0xdeadbeef01)")
+    assert str(decode_error(bytes.fromhex("deadbeef01"))).endswith("Reverted(0xdeadbeef01)")
 
 
 def test_deployment_is_the_artifacts_code_and_three_words():

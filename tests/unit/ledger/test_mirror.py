@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from fedchain.core.content import NOTHING
 from fedchain.core.errors import ConfigError, FormatError, HeadMismatch, LedgerError
-from fedchain.core.records import (
+from fedchain.core.ledger.content import NOTHING
+from fedchain.core.ledger.records import (
     BufferClosed,
     Federation,
     Head,
@@ -20,7 +20,7 @@ from fedchain.core.records import (
     first_head,
     next_head,
 )
-from fedchain.ledger.mirror import NOWHERE, Block, Mirror, Origin, row_of
+from fedchain.ledger.mirror import NOWHERE, BlockRef, Mirror, Origin, row_of
 
 FEDERATION = Federation(1, address("11" * 20), address("22" * 20), Head(bytes([7]) * 32))
 ORIGIN = Origin(FEDERATION, "0xgenesis")
@@ -46,35 +46,39 @@ def mirror():
 
 
 def test_a_new_mirror_is_empty(mirror):
-    assert (mirror.through, mirror.count, mirror.rows(), mirror.head(0)) == (NOWHERE, 0, [], first_head(FEDERATION))
+    assert (mirror.last_block, mirror.count, mirror.rows(), mirror.head(0)) == (NOWHERE, 0, [], first_head(FEDERATION))
     assert mirror.origin == ORIGIN
 
 
 def test_rows_come_back_as_records_that_hash_to_the_head(mirror):
     rows = chained(5)
-    mirror.replace(0, rows, Block(20, "0xb"))
+    mirror.replace(0, rows, BlockRef(20, "0xb"))
     assert mirror.rows() == rows
     assert mirror.rows(3) == rows[3:]
     assert mirror.of("0xtx2") == [rows[2]]
-    assert (mirror.count, mirror.through, mirror.head(5)) == (5, Block(20, "0xb"), rows[-1].head)
+    assert (mirror.count, mirror.last_block, mirror.head(5)) == (5, BlockRef(20, "0xb"), rows[-1].head)
     assert mirror.records(Seq(2)) == [row.record() for row in rows[2:]]
     assert mirror.records(Seq(5)) == mirror.records(Seq(9)) == []
-    assert mirror.blocks() == [(Block(12, "0xblock2"), 5), (Block(11, "0xblock1"), 4), (Block(10, "0xblock0"), 2)]
+    assert mirror.blocks() == [
+        (BlockRef(12, "0xblock2"), 5),
+        (BlockRef(11, "0xblock1"), 4),
+        (BlockRef(10, "0xblock0"), 2),
+    ]
 
 
 def test_replacing_keeps_what_it_is_told_to(mirror):
     rows = chained(5)
-    mirror.replace(0, rows, Block(20, "0xb"))
-    mirror.replace(2, rows[2:4], Block(21, "0xc"))
-    assert (mirror.rows(), mirror.through) == (rows[:4], Block(21, "0xc"))
+    mirror.replace(0, rows, BlockRef(20, "0xb"))
+    mirror.replace(2, rows[2:4], BlockRef(21, "0xc"))
+    assert (mirror.rows(), mirror.last_block) == (rows[:4], BlockRef(21, "0xc"))
 
 
 def test_replacing_is_all_or_nothing(mirror):
     rows = chained(3)
-    mirror.replace(0, rows, Block(20, "0xb"))
+    mirror.replace(0, rows, BlockRef(20, "0xb"))
     with pytest.raises(LedgerError, match="the mirror in memory cannot be used"):
-        mirror.replace(1, [rows[1], rows[1]], Block(21, "0xc"))
-    assert (mirror.rows(), mirror.through) == (rows, Block(20, "0xb"))
+        mirror.replace(1, [rows[1], rows[1]], BlockRef(21, "0xc"))
+    assert (mirror.rows(), mirror.last_block) == (rows, BlockRef(20, "0xb"))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,7 @@ def test_replacing_is_all_or_nothing(mirror):
 )
 def test_a_changed_row_is_found_when_it_is_read(mirror, changed):
     rows = chained(5)
-    mirror.replace(0, [*rows[:2], replace(rows[2], **changed), *rows[3:]], Block(20, "0xb"))
+    mirror.replace(0, [*rows[:2], replace(rows[2], **changed), *rows[3:]], BlockRef(20, "0xb"))
     with pytest.raises(HeadMismatch, match="row 2"):
         mirror.records(Seq(0))
     assert len(mirror.rows()) == 5
@@ -91,7 +95,7 @@ def test_a_changed_row_is_found_when_it_is_read(mirror, changed):
 def test_a_mirror_is_one_ledgers_on_one_chain(tmp_path):
     path = tmp_path / "ledger.sqlite"
     with closing(Mirror.create(path, ORIGIN)) as one:
-        one.replace(0, chained(1), Block(20, "0xb"))
+        one.replace(0, chained(1), BlockRef(20, "0xb"))
     with closing(Mirror.create(path, ORIGIN)) as again:
         assert again.count == 1
     other = replace(ORIGIN, federation=replace(FEDERATION, contract=address("33" * 20)))
@@ -105,9 +109,9 @@ def test_a_mirror_can_be_opened_beside_its_daemon_and_written_by_nobody(tmp_path
     path = tmp_path / "ledger.sqlite"
     rows = chained(4)
     with closing(Mirror.create(path, ORIGIN)) as daemon:
-        daemon.replace(0, rows, Block(20, "0xb"))
+        daemon.replace(0, rows, BlockRef(20, "0xb"))
         with closing(Mirror.open(path)) as audit:
-            assert (audit.origin, audit.through, audit.rows()) == (ORIGIN, Block(20, "0xb"), rows)
+            assert (audit.origin, audit.last_block, audit.rows()) == (ORIGIN, BlockRef(20, "0xb"), rows)
             with pytest.raises(LedgerError, match="readonly"):
                 audit.replace(0, [], NOWHERE)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedchain.core.records import address
+from fedchain.core.ledger.records import address
 from fedchain.ledger.fees import Fees
 from fedchain.ledger.outbox import Attempt, Intent, Outbox
 

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from fedchain.core.errors import HeadMismatch, LedgerError, LedgerUnreachable, Reorganised
-from fedchain.core.records import NOBODY, Kind, Seq, address, first_head, next_head
+from fedchain.core.ledger.records import NOBODY, Kind, Seq, address, first_head, next_head
 from fedchain.ledger.calls import selector
 from fedchain.ledger.ethereum import EthereumLedger
 from fedchain.ledger.mirror import Mirror
@@ -248,7 +248,7 @@ async def test_a_mirror_that_was_tampered_with_is_read_anew(chain, tmp_path, har
 
 async def test_the_birth_of_a_contract_is_found(chain, proxy):
     await grown(chain, 3)
-    async with await chain.connect(url=proxy.url, birth=None) as ledger:
+    async with await chain.connect(url=proxy.url, deployment_block=None) as ledger:
         assert await chain.samples(ledger) == [1, 2, 3]
     (read,) = [params for method, params in proxy.calls if method == "eth_getLogs"]
     assert int(read[0]["fromBlock"], 16) == chain.deployment.block
@@ -260,13 +260,13 @@ async def test_an_endpoint_without_old_states_is_read_from_the_start(chain, prox
         return {"error": {"code": -32000, "message": "missing trie node"}}
 
     proxy.twists["eth_getCode"] = pruned
-    async with await chain.connect(url=proxy.url, birth=None) as ledger:
+    async with await chain.connect(url=proxy.url, deployment_block=None) as ledger:
         assert {record.kind for record in await ledger.records()} == {Kind.MEMBER_SET, Kind.MODEL_PUBLISHED}
 
 
 async def test_a_wrong_birth_heals(chain):
     await grown(chain, 3)
-    async with await chain.connect(birth=chain.deployment.block + 4) as ledger:
+    async with await chain.connect(deployment_block=chain.deployment.block + 4) as ledger:
         assert await chain.samples(ledger) == [1, 2, 3]
 
 

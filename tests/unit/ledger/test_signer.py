@@ -13,24 +13,24 @@ from aiohttp import web
 from eth_account import Account
 
 from fedchain.core.errors import ConfigError, LedgerError, LedgerRefused
-from fedchain.core.records import BufferClosed, MemberSet, ModelPublished, Role, Seq, Version, address
-from fedchain.ledger.devnet import fund
+from fedchain.core.ledger.records import BufferClosed, MemberSet, ModelPublished, Role, Seq, Version, address
+from fedchain.devnet.anvil import fund
 from fedchain.ledger.ethereum import deploy
 from fedchain.ledger.outbox import Outbox
-from fedchain.ledger.signer import Patience
+from fedchain.ledger.signer import RetryPolicy
 
 APPEND = """
 import asyncio, sys
 from pathlib import Path
 from eth_account import Account
-from fedchain.core.content import Content, Digest
-from fedchain.core.records import UpdateSubmitted, Version
+from fedchain.core.ledger.content import Content, Digest
+from fedchain.core.ledger.records import UpdateSubmitted, Version
 from fedchain.ledger.ethereum import EthereumLedger
-from fedchain.ledger.signer import Patience
+from fedchain.ledger.signer import RetryPolicy
 
 async def main(url, contract, key, folder):
-    signer, patience = Account.from_key(key), Patience(poll=0.02)
-    async with await EthereumLedger.connect(url, contract, signer, folder=Path(folder), patience=patience) as ledger:
+    signer, often = Account.from_key(key), RetryPolicy(poll=0.02)
+    async with await EthereumLedger.connect(url, contract, signer, folder=Path(folder), retry_policy=often) as ledger:
         update = UpdateSubmitted(Version(0), 7, Content(Digest(bytes(32)), 1))
         print((await ledger.append(update, key="update")).seq)
 
@@ -178,8 +178,8 @@ async def test_a_transaction_that_nodes_drop_is_sent_again(chain):
 
 
 async def test_a_transaction_that_waits_too_long_is_offered_for_more(chain, tmp_path):
-    patience = Patience(poll=0.02, resend=60, replace=0.2)
-    async with await chain.connect(tmp_path, patience=patience) as ledger:
+    retry_policy = RetryPolicy(poll=0.02, resend=60, replace=0.2)
+    async with await chain.connect(tmp_path, retry_policy=retry_policy) as ledger:
         async with chain.mining_by_hand():
             append = asyncio.create_task(ledger.append(chain.update(1), key="k"))
             await chain.pending(1)

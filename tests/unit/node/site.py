@@ -8,11 +8,11 @@ import torch
 from simulation.federation import Simulation
 from simulation.services import Cut
 
-from fedchain.core.policy import Policy, fedbuff
-from fedchain.core.records import Record, UpdateSubmitted
+from fedchain.core.ledger.records import Record, UpdateSubmitted
+from fedchain.core.rules.policy import Policy, fedbuff
 from fedchain.node.journal import Journal
 from fedchain.node.node import Node
-from fedchain.node.settings import NodeTable
+from fedchain.node.settings import NodeConfig
 from fedchain.store.alone import LoneStore
 from fedchain.training.task import Fit, Run
 from fedchain.training.trainer import Options, Trainer
@@ -60,10 +60,10 @@ class Site:
     def node(self, task: Small | None = None, **settings: object) -> Node:
         """Make a node, as a start of the daemon does."""
         fixed = {"folder": self.folder, "task": "-", "ledger": {"federation": "-"}}
-        table = NodeTable.model_validate({**fixed, "key": {"file": "-"}, "web": {"port": 1}, **settings})
+        table = NodeConfig.model_validate({**fixed, "key": {"file": "-"}, "web": {"port": 1}, **settings})
         trainer = Trainer(task or Small(), options=Options(device="cpu", threads=1))
         store = LoneStore(self.simulation.blobs)
-        return Node(self.member, self.ledger, store, trainer=trainer, journal=Journal(self.journal), table=table)
+        return Node(self.member, self.ledger, store, trainer=trainer, journal=Journal(self.journal), config=table)
 
     @property
     def submitted(self) -> list[Record]:

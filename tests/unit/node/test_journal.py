@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fedchain.core.content import Content, Digest
 from fedchain.core.errors import ConfigError
-from fedchain.core.records import Seq, UpdateSubmitted, Version
-from fedchain.node.journal import Entry, Journal, Step
+from fedchain.core.ledger.content import Content, Digest
+from fedchain.core.ledger.records import Seq, UpdateSubmitted, Version
+from fedchain.node.journal import Journal, JournalEntry, Step
 
 
 def content(number: int) -> Content:
@@ -30,7 +30,7 @@ def journal(path: Path) -> Iterator[Journal]:
     opened.close()
 
 
-def stored(journal: Journal, number: int, base: int = 0) -> Entry:
+def stored(journal: Journal, number: int, base: int = 0) -> JournalEntry:
     """Train and store an update, and return what the journal says of it."""
     journal.stored(journal.begin(Version(base)), number * 10, content(number))
     return journal.waiting()[-1]
@@ -43,11 +43,11 @@ def test_an_update_goes_from_training_to_the_ledger(journal: Journal) -> None:
     assert journal.waiting() == []
     journal.stored(begun, 30, content(3))
     (waiting,) = journal.waiting()
-    assert waiting == Entry(1, Step.STORED, Version(4), 30, content(3), None)
+    assert waiting == JournalEntry(1, Step.STORED, Version(4), 30, content(3), None)
     assert waiting.update == UpdateSubmitted(Version(4), 30, content(3))
     journal.included(waiting, Seq(17))
     assert journal.waiting() == []
-    assert journal.included_since(17) == [Entry(1, Step.INCLUDED, Version(4), 30, content(3), Seq(17))]
+    assert journal.included_since(17) == [JournalEntry(1, Step.INCLUDED, Version(4), 30, content(3), Seq(17))]
     assert journal.included_since(18) == []
     assert journal.counts() == {"included": 1}
 
@@ -92,8 +92,8 @@ def test_what_is_stored_is_there_after_a_restart(path: Path) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from fedchain.core.content import Content, Digest
-from fedchain.core.records import Seq, Version
+from fedchain.core.ledger.content import Content, Digest
+from fedchain.core.ledger.records import Seq, Version
 from fedchain.node.journal import Journal, Step
 
 def die(step):

@@ -12,8 +12,8 @@ from simulation.services import running, until
 from unit.node.site import Site, Small, roomy
 
 from fedchain.core.errors import ConfigError, FormatError, LedgerError, LedgerUnreachable, TaskError
-from fedchain.core.policy import fedavg, fedbuff
-from fedchain.core.records import MemberSet, ModelPublished, Role, UpdateSubmitted, Version
+from fedchain.core.ledger.records import MemberSet, ModelPublished, Role, UpdateSubmitted, Version
+from fedchain.core.rules.policy import fedavg, fedbuff
 from fedchain.training.task import Fit, Run
 
 DOWN = LedgerUnreachable("http://127.0.0.1:8545 does not answer: is it running?")
@@ -26,7 +26,7 @@ async def test_it_trains_while_there_is_room_in_the_buffer(site: Site) -> None:
         await until(work, lambda: len(site.submitted) == 3 and node.status()["doing"] == "waiting")
         status = node.status()
     assert len(site.submitted) == 3
-    assert (status["version"], status["updates"], status["obstacle"]) == (0, {"included": 3}, None)
+    assert (status["version"], status["updates"], status["not_ready"]) == (0, {"included": 3}, None)
     assert status["metrics"] == {"bias": 0.0}
     assert node.registry.get_sample_value("fedchain_trainings_total") == 3
     assert node.registry.get_sample_value("fedchain_version") == 0
@@ -57,11 +57,11 @@ async def test_it_pauses_and_resumes(site: Site) -> None:
     node.control("pause")
     async with running(node) as work:
         await until(work, lambda: node.status()["version"] == 0 and node.status()["doing"] == "waiting")
-        assert node.obstacle() == "paused"
+        assert node.not_ready() == "paused"
         assert (site.submitted, node.status()["updates"]) == ([], {})
         node.control("resume")
         await until(work, lambda: len(site.submitted) == 3)
-        assert node.obstacle() is None
+        assert node.not_ready() is None
     with pytest.raises(ConfigError, match="control has pause and resume, not stop"):
         node.control("stop")
 
@@ -72,19 +72,23 @@ async def test_it_says_what_stands_in_its_way(tmp_path: Path) -> None:
     node = site.node()
     async with running(node) as work:
         await until(work, lambda: node.status()["records"] == 1)
-        assert node.obstacle() == "genesis is not published yet: the aggregator's key does that with `fedchain genesis`"
+        assert (
+            node.not_ready() == "genesis is not published yet: the aggregator's key does that with `fedchain genesis`"
+        )
         simulation.admit_members()
         simulation.publish_genesis()
         simulation.act(GOVERNOR, MemberSet(site.member, Role.AUDITOR))
         await until(work, lambda: node.status()["records"] == len(simulation.chain.records))
-        assert node.obstacle() == "no valid policy is set: the governor sets one with `fedchain policy set`"
+        assert node.not_ready() == "no valid policy is set: the governor sets one with `fedchain policy set`"
         simulation.set_policy(roomy(1))
         await until(work, lambda: node.status()["records"] == len(simulation.chain.records))
-        assert node.obstacle() == (f"{site.member} is no trainer: the governor makes it one with `fedchain member set`")
+        assert node.not_ready() == (
+            f"{site.member} is not a trainer: the governor makes it one with `fedchain member set`"
+        )
         assert site.submitted == []
         simulation.act(GOVERNOR, MemberSet(site.member, Role.TRAINER))
         await until(work, lambda: len(site.submitted) == 1)
-        assert node.obstacle() is None
+        assert node.not_ready() is None
 
 
 async def test_training_goes_on_while_the_ledger_is_down(site: Site) -> None:
@@ -92,11 +96,11 @@ async def test_training_goes_on_while_the_ledger_is_down(site: Site) -> None:
     node = site.node()
     async with running(node) as work:
         await until(work, lambda: node.status()["updates"] == {"included": 1, "stored": 2})
-        await until(work, lambda: node.obstacle() == str(DOWN))
+        await until(work, lambda: node.not_ready() == str(DOWN))
         assert len(site.submitted) == 1
         site.ledger.mend()
         await until(work, lambda: node.status()["updates"] == {"included": 3})
-        await until(work, lambda: node.obstacle() is None)
+        await until(work, lambda: node.not_ready() is None)
     contents = [record.payload.content for record in site.submitted if isinstance(record.payload, UpdateSubmitted)]
     assert len(contents) == 3
 
@@ -105,7 +109,7 @@ async def test_a_ledger_that_is_down_from_the_start(site: Site) -> None:
     site.ledger.reading = site.ledger.appending = DOWN
     node = site.node()
     async with running(node) as work:
-        await until(work, lambda: node.obstacle() == str(DOWN))
+        await until(work, lambda: node.not_ready() == str(DOWN))
         site.ledger.mend()
         await until(work, lambda: len(site.submitted) == 3)
 
@@ -115,10 +119,10 @@ async def test_a_key_that_cannot_pay_is_an_obstacle_until_it_can(site: Site) -> 
     node = site.node()
     async with running(node) as work:
         await until(work, lambda: node.status()["updates"] == {"stored": 3})
-        await until(work, lambda: node.obstacle() == f"an update is not on the ledger yet: {POOR}")
+        await until(work, lambda: node.not_ready() == f"an update is not on the ledger yet: {POOR}")
         site.ledger.mend()
         await until(work, lambda: node.status()["updates"] == {"included": 3})
-        await until(work, lambda: node.obstacle() is None)
+        await until(work, lambda: node.not_ready() is None)
 
 
 class Stubborn(Small):
@@ -206,9 +210,9 @@ async def test_a_version_that_does_not_follow_from_the_ledger_stops_it(tmp_path:
     await simulation.publish(plan, manifest=honest.model_copy(update={"divisor": 1}))
     node = site.node()
     async with running(node) as work:
-        await until(work, lambda: node.obstacle() is not None and "does not follow" in str(node.obstacle()))
+        await until(work, lambda: node.not_ready() is not None and "does not follow" in str(node.not_ready()))
         await until(work, lambda: node.status()["doing"] == "waiting")
-        assert "divisor: the manifest states 1, the ledger implies" in str(node.obstacle())
+        assert "divisor: the manifest states 1, the ledger implies" in str(node.not_ready())
         assert (site.submitted, node.status()["version"]) == ([], None)
 
 
@@ -225,7 +229,7 @@ async def test_a_wrong_model_is_seen_by_a_node_that_replays(tmp_path: Path) -> N
     node = doubter.node(verify="replay")
     before = len(doubter.submitted)
     async with running(node) as work:
-        await until(work, lambda: "does not follow" in str(node.obstacle()))
+        await until(work, lambda: "does not follow" in str(node.not_ready()))
     assert len(doubter.submitted) == before
 
 
@@ -241,8 +245,8 @@ async def test_bytes_that_are_no_model_are_an_obstacle(tmp_path: Path, size: int
     site = Site(tmp_path, simulation)
     node = site.node()
     async with running(node) as work:
-        await until(work, lambda: f"version 1 by {record.actor} is no model: " in str(node.obstacle()))
-    assert reason in str(node.obstacle())
+        await until(work, lambda: f"version 1 by {record.actor} is not a model: " in str(node.not_ready()))
+    assert reason in str(node.not_ready())
     assert site.submitted == []
 
 

@@ -7,8 +7,8 @@ from simulation.federation import GOVERNOR
 from simulation.services import running, until
 from unit.node.site import Site, Small
 
-from fedchain.core.content import Content
-from fedchain.core.records import MemberSet, Role, UpdateSubmitted, Version
+from fedchain.core.ledger.content import Content
+from fedchain.core.ledger.records import MemberSet, Role, UpdateSubmitted, Version
 from fedchain.node.journal import Journal
 from fedchain.training.task import Fit, Run
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fedchain.aggregator.settings import AggregatorTable
-from fedchain.daemon.settings import DaemonTable, load_settings
-from fedchain.node.settings import NodeTable
+from fedchain.aggregator.settings import AggregatorConfig
+from fedchain.config.settings import DaemonConfig, load_settings
+from fedchain.node.settings import NodeConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 NODES = ROOT / "nodes"
@@ -47,11 +47,11 @@ def test_passwords_are_made_once_for_their_owner_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("aggregator/aggregator.toml", AggregatorTable),
-        *[(f"hospital-{number}/node.toml", NodeTable) for number in range(1, 5)],
+        ("aggregator/aggregator.toml", AggregatorConfig),
+        *[(f"hospital-{number}/node.toml", NodeConfig) for number in range(1, 5)],
     ],
 )
-def test_configurations_load_and_every_key_has_its_comment(path: str, kind: type[DaemonTable]) -> None:
+def test_configurations_load_and_every_key_has_its_comment(path: str, kind: type[DaemonConfig]) -> None:
     settings = load_settings(NODES / path, kind)
     assert settings.ledger.federation.resolve() == NODES / "data" / "federation.toml"
     assert all(" # " in line for line in (NODES / path).read_text().splitlines() if line)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedchain.core.content import DAG_PB, RAW, Digest
 from fedchain.core.errors import Corrupt, FormatError
+from fedchain.core.ledger.content import DAG_PB, RAW, Digest
 from fedchain.store import car, varint
 from fedchain.store.car import Section
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from fedchain.core.content import CHUNK, Content, Digest
 from fedchain.core.errors import ContentError, Corrupt, Unavailable
+from fedchain.core.ledger.content import CHUNK_SIZE, Content, Digest
 from fedchain.store import disk
 from fedchain.store.files import FileBlobs, FileLanding
 from fedchain.store.unixfs import Tree
 
-DATA = random.Random(11).randbytes(3 * CHUNK + 99)
+DATA = random.Random(11).randbytes(3 * CHUNK_SIZE + 99)
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ def names(blobs: FileBlobs) -> set[str]:
 
 
 def test_a_blob_is_one_flat_file_named_by_its_cid(blobs: FileBlobs) -> None:
-    content = put(blobs, DATA[:CHUNK])
+    content = put(blobs, DATA[:CHUNK_SIZE])
     assert names(blobs) == {content.cid}
-    assert (blobs.folder / content.cid).read_bytes() == DATA[:CHUNK]
+    assert (blobs.folder / content.cid).read_bytes() == DATA[:CHUNK_SIZE]
 
 
 def test_a_long_blob_has_its_tree_beside_it(blobs: FileBlobs) -> None:
@@ -50,7 +50,7 @@ def test_a_long_blob_has_its_tree_beside_it(blobs: FileBlobs) -> None:
     assert names(blobs) == {content.cid, content.cid + ".car"}
     tree = blobs.tree(content)
     assert tree.content == content
-    assert tree.leaves == tuple(sha256(DATA[at : at + CHUNK]).digest() for at in range(0, len(DATA), CHUNK))
+    assert tree.leaves == tuple(sha256(DATA[at : at + CHUNK_SIZE]).digest() for at in range(0, len(DATA), CHUNK_SIZE))
 
 
 def test_every_block_is_found_also_by_the_next_process(blobs: FileBlobs) -> None:
@@ -73,7 +73,7 @@ def test_strange_files_do_not_disturb(blobs: FileBlobs) -> None:
     content = put(blobs, DATA)
     (blobs.folder / "notes.car").write_bytes(b"no")
     (blobs.folder / "README").write_bytes(b"no")
-    (blobs.folder / f"{Content(Digest(bytes(32)), 2 * CHUNK).cid}.car").write_bytes(b"no")
+    (blobs.folder / f"{Content(Digest(bytes(32)), 2 * CHUNK_SIZE).cid}.car").write_bytes(b"no")
     assert FileBlobs(blobs.folder).has(content)
 
 
@@ -112,7 +112,7 @@ def test_a_disk_that_takes_no_more_is_a_clear_error_and_leaves_nothing(blobs: Fi
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     writer = blobs.create()
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (CHUNK, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (CHUNK_SIZE, hard))
         with pytest.raises(ContentError, match=f"cannot write to {blobs.folder}: File too large"):
             writer.write(DATA)
     finally:
@@ -177,20 +177,20 @@ def remote(tmp_path: Path) -> tuple[Content, Tree]:
     return content, elsewhere.tree(content)
 
 
-def land(landing: FileLanding, chunks: Iterable[int]) -> None:
+def land(download: FileLanding, chunks: Iterable[int]) -> None:
     for index in chunks:
-        part = DATA[index * CHUNK : (index + 1) * CHUNK]
-        landing.put(index * CHUNK, [part[:10], part[10:]])
+        part = DATA[index * CHUNK_SIZE : (index + 1) * CHUNK_SIZE]
+        download.put(index * CHUNK_SIZE, [part[:10], part[10:]])
 
 
 def test_a_fetch_lands_in_any_order(blobs: FileBlobs, remote: tuple[Content, Tree]) -> None:
     content, tree = remote
-    landing = blobs.resume(content)
-    assert landing.held() == []
-    land(landing, [3, 0, 2, 1])
+    download = blobs.resume(content)
+    assert download.held() == []
+    land(download, [3, 0, 2, 1])
     assert not blobs.has(content)
-    landing.commit(tree)
-    landing.keep()
+    download.commit(tree)
+    download.keep()
     blobs.check(content)
     assert names(blobs) == {content.cid, content.cid + ".car"}
 
@@ -218,9 +218,9 @@ def test_what_stands_behind_the_end_of_a_cut_off_fetch_is_dropped(
     blobs: FileBlobs, remote: tuple[Content, Tree]
 ) -> None:
     content, tree = remote
-    landing = blobs.resume(content)
-    landing.put(0, [DATA, b"more"])
-    landing.keep()
+    download = blobs.resume(content)
+    download.put(0, [DATA, b"more"])
+    download.keep()
     again = blobs.resume(content)
     assert tuple(again.held()) == tree.leaves
     again.commit(tree)
@@ -230,27 +230,27 @@ def test_what_stands_behind_the_end_of_a_cut_off_fetch_is_dropped(
 def test_two_fetches_of_one_blob_do_not_share_a_file(blobs: FileBlobs, remote: tuple[Content, Tree]) -> None:
     content, tree = remote
     landings = blobs.resume(content), blobs.resume(content)
-    for landing in landings:
-        land(landing, range(4))
-    for landing in landings:
-        landing.commit(tree)
+    for download in landings:
+        land(download, range(4))
+    for download in landings:
+        download.commit(tree)
     blobs.check(content)
     assert names(blobs) == {content.cid, content.cid + ".car"}
 
 
 def test_writing_to_a_fetch_that_has_ended_is_an_error(blobs: FileBlobs, remote: tuple[Content, Tree]) -> None:
-    landing = blobs.resume(remote[0])
-    landing.keep()
+    download = blobs.resume(remote[0])
+    download.keep()
     with pytest.raises(ContentError, match="Bad file descriptor"):
-        land(landing, [0])
+        land(download, [0])
 
 
 def test_a_fetch_that_nobody_went_on_with_is_forgotten_after_a_week(
     blobs: FileBlobs, remote: tuple[Content, Tree]
 ) -> None:
-    landing = blobs.resume(remote[0])
-    land(landing, [0])
-    landing.keep()
+    download = blobs.resume(remote[0])
+    land(download, [0])
+    download.keep()
     FileBlobs(blobs.folder)
     (partial,) = blobs.folder.iterdir()
     old = time.time() - 8 * 24 * 3600
@@ -275,13 +275,13 @@ def test_a_write_that_the_system_cuts_short_goes_on(blobs: FileBlobs, monkeypatc
         return pwritev(fd, [b"".join(parts)[:1000]], offset)
 
     monkeypatch.setattr(os, "pwritev", cut_short)
-    landing = blobs.resume(Content(Digest(sha256(DATA[:9000]).digest()), 9000))
-    landing.put(0, [DATA[:10], b"", DATA[10:1500], DATA[1500:9000]])
-    assert landing.held() == [sha256(DATA[:9000]).digest()]
-    landing.keep()
+    download = blobs.resume(Content(Digest(sha256(DATA[:9000]).digest()), 9000))
+    download.put(0, [DATA[:10], b"", DATA[10:1500], DATA[1500:9000]])
+    assert download.held() == [sha256(DATA[:9000]).digest()]
+    download.keep()
 
 
 def test_a_tree_is_stored_as_the_golden_file_says(blobs: FileBlobs) -> None:
-    content = put(blobs, bytes(i % 251 for i in range(CHUNK + 1)))
+    content = put(blobs, bytes(i % 251 for i in range(CHUNK_SIZE + 1)))
     golden = Path(__file__).parents[2] / "vectors" / "tree-1048577.car"
     assert (blobs.folder / f"{content.cid}.car").read_bytes() == golden.read_bytes()

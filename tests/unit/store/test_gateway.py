@@ -11,14 +11,14 @@ import pytest
 from aiohttp import ClientPayloadError, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from fedchain.core.content import CHUNK, DAG_PB, RAW, Content, Digest, cid_text
+from fedchain.core.ledger.content import CHUNK_SIZE, DAG_PB, RAW, Content, Digest, cid_text
 from fedchain.store import car
-from fedchain.store.disk import FileBuffer
+from fedchain.store.disk import FileReader
 from fedchain.store.files import FileBlobs
 from fedchain.store.gateway import negotiate, routes
-from fedchain.store.unixfs import LINKS, Block, plant
+from fedchain.store.unixfs import LINKS, Block, build_tree
 
-DATA = random.Random(3).randbytes(CHUNK) * 2 + b"the end"  # its first two leaves are one block
+DATA = random.Random(3).randbytes(CHUNK_SIZE) * 2 + b"the end"  # its first two leaves are one block
 Client = TestClient[web.Request, web.Application]
 
 
@@ -59,7 +59,7 @@ def bytes_of(blobs: FileBlobs, content: Content, block: Block) -> bytes:
     return nodes[block.digest] if block.height else blobs.open(content).read(block.offset, block.span)
 
 
-@pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1, len(DATA)])
+@pytest.mark.parametrize("size", [0, 1, CHUNK_SIZE, CHUNK_SIZE + 1, len(DATA)])
 async def test_every_block_is_served_raw(blobs: FileBlobs, client: Client, size: int) -> None:
     content = put(blobs, DATA[:size])
     for block in blobs.tree(content).blocks():
@@ -108,12 +108,12 @@ async def test_a_small_blob_is_a_car_of_one_block(blobs: FileBlobs, client: Clie
 
 
 async def test_a_car_of_an_inner_node_has_what_lies_under_it(blobs: FileBlobs, client: Client) -> None:
-    zeros, tail = Digest(sha256(bytes(CHUNK)).digest()), [b"a" * CHUNK, b"z"]
-    tree = plant([zeros] * LINKS + [Digest(sha256(part).digest()) for part in tail], (LINKS + 1) * CHUNK + 1)
+    zeros, tail = Digest(sha256(bytes(CHUNK_SIZE)).digest()), [b"a" * CHUNK_SIZE, b"z"]
+    tree = build_tree([zeros] * LINKS + [Digest(sha256(part).digest()) for part in tail], (LINKS + 1) * CHUNK_SIZE + 1)
     content = tree.content
-    landing = blobs.resume(content)
-    landing.put(LINKS * CHUNK, tail)  # what comes before is a hole in the file: zeros
-    landing.commit(tree)
+    download = blobs.resume(content)
+    download.put(LINKS * CHUNK_SIZE, tail)  # what comes before is a hole in the file: zeros
+    download.commit(tree)
     blocks = blobs.tree(content).blocks()
     last = blocks[-3:]
     assert [block.height for block in last] == [1, 0, 0]
@@ -225,7 +225,7 @@ async def test_what_the_page_cache_does_not_hold_is_read_from_the_disk(
     blobs: FileBlobs, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = put(blobs, DATA)
-    monkeypatch.setattr(FileBuffer, "read_cached", lambda *_: False)
+    monkeypatch.setattr(FileReader, "read_cached", lambda *_: False)
     whole = await get(client, f"/ipfs/{content.cid}?format=car&car-dups=y")
     assert whole.endswith(b"the end")
 
@@ -233,7 +233,7 @@ async def test_what_the_page_cache_does_not_hold_is_read_from_the_disk(
 async def test_a_deleted_blob_is_not_found_and_a_short_one_neither(blobs: FileBlobs, client: Client) -> None:
     content = put(blobs, DATA)
     leaf = blobs.tree(content).blocks()[-1]
-    os.truncate(blobs.path(content), CHUNK)
+    os.truncate(blobs.path(content), CHUNK_SIZE)
     for cid in (content.cid, leaf.cid):
         async with client.get(f"/ipfs/{cid}?format=raw") as response:
             assert response.status == 404
@@ -246,14 +246,14 @@ async def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(
     blobs: FileBlobs, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = put(blobs, DATA)
-    read_cached = FileBuffer.read_cached
+    read_cached = FileReader.read_cached
 
-    def shrink(self: FileBuffer, offset: int, out: memoryview) -> bool:
-        if offset == CHUNK:
-            os.truncate(blobs.path(content), CHUNK)
+    def shrink(self: FileReader, offset: int, out: memoryview) -> bool:
+        if offset == CHUNK_SIZE:
+            os.truncate(blobs.path(content), CHUNK_SIZE)
         return read_cached(self, offset, out)
 
-    monkeypatch.setattr(FileBuffer, "read_cached", shrink)
+    monkeypatch.setattr(FileReader, "read_cached", shrink)
     async with client.get(f"/ipfs/{content.cid}?format=car&car-dups=y") as response:
         with pytest.raises(ClientPayloadError):
             await response.read()

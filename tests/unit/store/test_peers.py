@@ -20,15 +20,15 @@ import pytest
 from aiohttp import ClientSession, ClientTimeout, web
 from aiohttp.test_utils import TestServer
 
-from fedchain.core.content import CHUNK, Content, Digest
 from fedchain.core.errors import ContentError, Corrupt, Unavailable
+from fedchain.core.ledger.content import CHUNK_SIZE, Content, Digest
 from fedchain.store.files import FileBlobs, FileLanding
 from fedchain.store.gateway import routes
 from fedchain.store.memory import MemoryBlobs
 from fedchain.store.peers import AT_ONCE, PeerStore
 from fedchain.store.unixfs import Block
 
-DATA = random.Random(5).randbytes(6 * CHUNK + 1234)
+DATA = random.Random(5).randbytes(6 * CHUNK_SIZE + 1234)
 SOON = ClientTimeout(total=2, sock_connect=0.3, sock_read=0.3)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -119,7 +119,7 @@ async def test_a_blob_is_brought_here_verified(local, peer: Peer, session: Clien
     assert set(peer.asked.values()) == {1}
 
 
-@pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1])
+@pytest.mark.parametrize("size", [0, 1, CHUNK_SIZE, CHUNK_SIZE + 1])
 async def test_blobs_of_any_size_are_brought_here(local, peer: Peer, session: ClientSession, size: int) -> None:
     content = put(peer.blobs, DATA[:size])
     buffer = await PeerStore(local, [peer.url], session).fetch(content)
@@ -141,7 +141,7 @@ async def test_what_came_is_served_on(folder: FileBlobs, peer: Peer, session: Cl
 
 async def test_without_peers_a_blob_is_unavailable(local, session: ClientSession) -> None:
     content = Content(Digest(bytes(32)), 5)
-    with pytest.raises(Unavailable, match=f"no peer gives {content.cid} .*there is none to ask"):
+    with pytest.raises(Unavailable, match=f"no peer has {content.cid} .*there is none to ask"):
         await PeerStore(local, [], session).fetch(content)
 
 
@@ -213,7 +213,7 @@ async def lie_endless(_peer: Peer, request: web.Request, _block: Block) -> web.S
     response = web.StreamResponse()
     await response.prepare(request)
     while True:  # until the client hangs up
-        await response.write(bytes(CHUNK))
+        await response.write(bytes(CHUNK_SIZE))
 
 
 async def lie_encoded(peer: Peer, _request: web.Request, block: Block) -> web.StreamResponse:
@@ -326,9 +326,9 @@ async def test_peers_that_failed_are_asked_last(folder, peer: Peer, other: Peer,
 
 
 async def test_a_record_with_a_wrong_size_names_no_blob(folder, peer: Peer, session: ClientSession) -> None:
-    for size in (len(DATA) - 1, len(DATA) + 1, CHUNK + 1, 1 << 62):
+    for size in (len(DATA) - 1, len(DATA) + 1, CHUNK_SIZE + 1, 1 << 62):
         lie = Content(peer.content.digest, size)
-        with pytest.raises(Unavailable, match=r"the size that was given with the CID is wrong|no peer gives"):
+        with pytest.raises(Unavailable, match=r"the size that was given with the CID is wrong|no peer has"):
             await PeerStore(folder, [peer.url], session, SOON).fetch(lie)
     assert list(folder.folder.iterdir()) == []
 
@@ -354,7 +354,7 @@ async def test_a_fetch_whose_process_was_killed_goes_on(folder, peer: Peer, othe
         import asyncio
         from pathlib import Path
         from aiohttp import ClientSession
-        from fedchain.core.content import content_of
+        from fedchain.core.ledger.content import content_of
         from fedchain.store.files import FileBlobs
         from fedchain.store.peers import PeerStore
 
@@ -383,7 +383,7 @@ async def test_a_damaged_part_of_a_cut_off_fetch_is_fetched_again(folder, peer: 
         await PeerStore(folder, [peer.url], session, SOON).fetch(peer.content)
     (partial,) = folder.folder.iterdir()
     whole = bytearray(partial.read_bytes())
-    whole[CHUNK + 5] ^= 1
+    whole[CHUNK_SIZE + 5] ^= 1
     partial.write_bytes(whole)
     await PeerStore(folder, [other.url], session).fetch(peer.content)
     folder.check(peer.content)
@@ -394,7 +394,7 @@ async def test_a_damaged_part_of_a_cut_off_fetch_is_fetched_again(folder, peer: 
 async def test_concurrent_fetches_share_one_download(folder, peer: Peer, session: ClientSession) -> None:
     store = PeerStore(folder, [peer.url], session)
     buffers = await asyncio.gather(*(store.fetch(peer.content) for _ in range(5)))
-    assert all(buffer.read(CHUNK, 99) == DATA[CHUNK : CHUNK + 99] for buffer in buffers)
+    assert all(buffer.read(CHUNK_SIZE, 99) == DATA[CHUNK_SIZE : CHUNK_SIZE + 99] for buffer in buffers)
     assert set(peer.asked.values()) == {1}
 
 

@@ -11,25 +11,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedchain.core.content import CHUNK, Content, Digest, parse_cid
 from fedchain.core.errors import FormatError
-from fedchain.store.unixfs import LINKS, Block, Growing, Tree, children, chunks, plant, root
+from fedchain.core.ledger.content import CHUNK_SIZE, Content, Digest, parse_cid
+from fedchain.store.unixfs import LINKS, Block, Tree, TreeBuilder, build_tree, children, chunks, root
 
 ROOT = Path(__file__).parents[3]
 VECTORS = ROOT / "tests" / "vectors"
 GOLDEN = json.loads((VECTORS / "unixfs.json").read_text())
 PERIOD = 251
-PATTERN = memoryview(bytes(i % PERIOD for i in range(CHUNK + PERIOD)))
+PATTERN = memoryview(bytes(i % PERIOD for i in range(CHUNK_SIZE + PERIOD)))
 
 
 def parts(size: int) -> Iterator[memoryview]:
     """The test file of a size: byte i is i % 251."""
-    for start in range(0, size, CHUNK):
-        yield PATTERN[start % PERIOD :][: min(CHUNK, size - start)]
+    for start in range(0, size, CHUNK_SIZE):
+        yield PATTERN[start % PERIOD :][: min(CHUNK_SIZE, size - start)]
 
 
 def grow(size: int) -> Tree:
-    growing = Growing()
+    growing = TreeBuilder()
     for part in parts(size):
         growing.add(part)
     return growing.tree()
@@ -57,17 +57,17 @@ def test_the_golden_vectors_are_what_the_reference_importer_makes_today() -> Non
 
 
 def test_the_root_of_two_chunks_is_written_as_the_specification_says() -> None:
-    tree = plant([digest_of(0), digest_of(1)], CHUNK + 1)
+    tree = build_tree([digest_of(0), digest_of(1)], CHUNK_SIZE + 1)
     first = bytes.fromhex("122c0a2401551220") + digest_of(0) + bytes.fromhex("120018808040")
     second = bytes.fromhex("122a0a2401551220") + digest_of(1) + bytes.fromhex("12001801")
     unixfs = bytes.fromhex("0a0c080218818040208080402001")
     assert tree.nodes[0][1] == first + second + unixfs
 
 
-@given(st.lists(st.binary(max_size=3000), max_size=8), st.integers(0, 3 * CHUNK))
+@given(st.lists(st.binary(max_size=3000), max_size=8), st.integers(0, 3 * CHUNK_SIZE))
 def test_a_tree_does_not_depend_on_how_the_bytes_came(pieces: list[bytes], cut: int) -> None:
     whole = b"".join(pieces) + bytes(PATTERN) * 2
-    at_once, in_two = Growing(), Growing()
+    at_once, in_two = TreeBuilder(), TreeBuilder()
     at_once.add(memoryview(whole))
     in_two.add(memoryview(whole)[:cut])
     in_two.add(memoryview(whole)[cut:])
@@ -75,15 +75,15 @@ def test_a_tree_does_not_depend_on_how_the_bytes_came(pieces: list[bytes], cut: 
 
 
 sizes = st.one_of(
-    st.integers(0, 4 * CHUNK),
-    st.integers(0, 3 * LINKS * CHUNK),
-    st.builds(lambda n, d: max(0, n * CHUNK + d), st.sampled_from([1, 2, LINKS, 2 * LINKS]), st.integers(-1, 1)),
+    st.integers(0, 4 * CHUNK_SIZE),
+    st.integers(0, 3 * LINKS * CHUNK_SIZE),
+    st.builds(lambda n, d: max(0, n * CHUNK_SIZE + d), st.sampled_from([1, 2, LINKS, 2 * LINKS]), st.integers(-1, 1)),
 )
 
 
 @given(sizes)
 def test_the_tree_can_be_walked_from_its_root_alone(size: int) -> None:
-    tree = plant([digest_of(index) for index in range(chunks(size))], size)
+    tree = build_tree([digest_of(index) for index in range(chunks(size))], size)
     held = {block.digest: data for block, data in tree.nodes}
     waiting, seen = [root(tree.content)], []
     while waiting:
@@ -98,9 +98,9 @@ def test_the_tree_can_be_walked_from_its_root_alone(size: int) -> None:
     assert sum(block.length for block in leaves) == size
 
 
-@given(st.integers(CHUNK + 1, 6 * CHUNK), st.data())
+@given(st.integers(CHUNK_SIZE + 1, 6 * CHUNK_SIZE), st.data())
 def test_a_node_that_differs_in_a_byte_outside_the_digests_is_refused(size: int, data: st.DataObject) -> None:
-    tree = plant([digest_of(index) for index in range(chunks(size))], size)
+    tree = build_tree([digest_of(index) for index in range(chunks(size))], size)
     block, node = tree.nodes[0]
     at = data.draw(st.integers(0, len(node) - 1))
     value = data.draw(st.integers(0, 255).filter(lambda value: value != node[at]))
@@ -109,25 +109,25 @@ def test_a_node_that_differs_in_a_byte_outside_the_digests_is_refused(size: int,
         digests = [child.digest for child in children(block, changed)]
     except FormatError:
         return
-    assert plant(digests, size).nodes[0][1] == changed  # the byte was one of a digest
+    assert build_tree(digests, size).nodes[0][1] == changed  # the byte was one of a digest
 
 
 @pytest.mark.parametrize("change", [lambda node: node[:-1], lambda node: node + b"\0", lambda _: b""])
 def test_a_node_of_another_length_is_refused(change) -> None:
-    block, node = plant([digest_of(0), digest_of(1)], 2 * CHUNK).nodes[0]
+    block, node = build_tree([digest_of(0), digest_of(1)], 2 * CHUNK_SIZE).nodes[0]
     with pytest.raises(FormatError, match=f"{block.cid} is not the unixfs-v1-2025 node over 2097152 bytes"):
         children(block, change(node))
 
 
 def test_a_wrong_size_beside_the_right_cid_is_refused() -> None:
-    tree = grow(CHUNK + 5)
-    lie = root(Content(tree.content.digest, CHUNK + 6))
+    tree = grow(CHUNK_SIZE + 5)
+    lie = root(Content(tree.content.digest, CHUNK_SIZE + 6))
     with pytest.raises(FormatError, match="the size that was given with the CID is wrong"):
         children(lie, tree.nodes[0][1])
 
 
 def test_a_block_covers_itself_and_what_lies_under_it() -> None:
-    blocks = plant([digest_of(index) for index in range(LINKS + 2)], (LINKS + 1) * CHUNK + 1).blocks()
+    blocks = build_tree([digest_of(index) for index in range(LINKS + 2)], (LINKS + 1) * CHUNK_SIZE + 1).blocks()
     top, left, first, *_, right, before_last, last = blocks
     assert (top.height, left.height, right.height) == (2, 1, 1)
     assert all(top.covers(block) for block in blocks)
@@ -139,13 +139,13 @@ def test_a_block_covers_itself_and_what_lies_under_it() -> None:
 
 def test_heights_grow_with_the_number_of_chunks() -> None:
     def height(leaves: int) -> int:
-        return root(Content(digest_of(0), leaves * CHUNK)).height
+        return root(Content(digest_of(0), leaves * CHUNK_SIZE)).height
 
     assert [height(n) for n in (0, 1, 2, LINKS, LINKS + 1, LINKS**2, LINKS**2 + 1)] == [0, 0, 1, 1, 2, 2, 3]
 
 
 def test_a_block_names_itself() -> None:
     leaf = Block(digest_of(1), 0, 0, 5)
-    node = Block(digest_of(1), 1, 0, CHUNK + 1)
+    node = Block(digest_of(1), 1, 0, CHUNK_SIZE + 1)
     assert parse_cid(leaf.cid) == (0x55, leaf.digest)
     assert parse_cid(node.cid) == (0x70, node.digest)

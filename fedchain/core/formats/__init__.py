@@ -1,0 +1,1 @@
+"""Formats: documents, tensor files, models."""

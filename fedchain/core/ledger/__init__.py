@@ -1,0 +1,1 @@
+"""Records: what the ledger holds, and the running hash over it."""

@@ -1,0 +1,1 @@
+"""Rules: policy, admission, plan, manifest, and the history that keeps them."""

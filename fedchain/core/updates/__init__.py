@@ -1,0 +1,1 @@
+"""Updates: fixed point, and what an update file is."""

@@ -1,0 +1,81 @@
+"""Fixed point: an update is q = rint(u · 2^b) as int32, u the change of a parameter."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedchain.core.errors import FormatError
+from fedchain.core.formats.layout import Layout, Rule
+from fedchain.core.formats.modelfile import DTYPES
+
+Q_LIMIT: Final = 2**31 - 1
+"""Largest magnitude of q: the range is symmetric, so that -q always exists."""
+
+BLOCK: Final = 1 << 16
+"""Elements worked on at once: 256 KiB of int32 stays in a core's cache beside its float64 and int64 scratch."""
+
+
+def encode(new: NDArray[np.float32], base: NDArray[np.float32], bits: int) -> NDArray[np.int32]:
+    """Encode a change: q = rint((new - base) · 2^bits), computed in float64, ties to even.
+
+    `new` and `base` are float32 of one shape; the result is int32 of that shape, flat. Raises FormatError when
+    a change is not finite or outside ±(2^31 - 1) · 2^-bits.
+    """
+    flat_new, flat_base = new.reshape(-1), base.reshape(-1)
+    q = np.empty(flat_new.size, np.int32)
+    scratch = np.empty(min(BLOCK, flat_new.size), np.float64)
+    scale = float(2**bits)
+    for start in range(0, flat_new.size, BLOCK):
+        stop = min(start + BLOCK, flat_new.size)
+        u = scratch[: stop - start]
+        with np.errstate(invalid="ignore"):  # the difference of infinities is NaN, and refused as such
+            np.subtract(flat_new[start:stop], flat_base[start:stop], out=u, dtype=np.float64)
+        np.multiply(u, scale, out=u)
+        np.rint(u, out=u)
+        low, high = u.min(), u.max()
+        # written so that NaN, for which every comparison is false, takes the error's path
+        if not (low >= -Q_LIMIT and high <= Q_LIMIT):
+            raise FormatError(_out_of_range(low, high, bits))
+        np.copyto(q[start:stop], u, casting="unsafe")
+    return q
+
+
+def encode_update(
+    layout: Layout, new: dict[str, NDArray[np.generic]], base: dict[str, NDArray[np.generic]]
+) -> list[NDArray[np.generic]]:
+    """Encode a trained model against its base: the update file's arrays in order (merged as int32, freshest as is).
+
+    `new` and `base` hold one array per tensor of the layout. Raises FormatError naming the tensor.
+    """
+    arrays: list[NDArray[np.generic]] = []
+    for slot in layout.slots:
+        name = slot.tensor.name
+        if name not in new or tuple(new[name].shape) != slot.tensor.shape:
+            found = f"shape {tuple(new[name].shape)}" if name in new else "nothing"
+            raise FormatError(f"tensor {name}: the layout has shape {slot.tensor.shape}, training returned {found}")
+        if slot.rule is Rule.MERGED:
+            try:
+                arrays.append(encode(new[name].astype(np.float32, copy=False), _float32(base[name]), slot.bits))
+            except FormatError as error:
+                raise FormatError(f"tensor {name}: {error}") from error
+        elif slot.rule is Rule.FRESHEST:
+            if new[name].dtype != DTYPES.get(slot.tensor.dtype):
+                raise FormatError(
+                    f"tensor {name}: the layout has {slot.tensor.dtype}, training returned {new[name].dtype}"
+                )
+            arrays.append(new[name])
+    return arrays
+
+
+def _float32(array: NDArray[np.generic]) -> NDArray[np.float32]:
+    return array.astype(np.float32, copy=False)
+
+
+def _out_of_range(low: float, high: float, bits: int) -> str:
+    return (
+        f"a change between {low * 2.0**-bits:g} and {high * 2.0**-bits:g} does not fit int32 with {bits} fraction "
+        f"bits (range ±{2.0 ** (31 - bits):g}): train with a smaller learning rate, or give the tensor fewer bits"
+    )

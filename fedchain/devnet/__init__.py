@@ -1,0 +1,1 @@
+"""A development chain on this machine."""
