@@ -46,7 +46,7 @@ async def verify(
     for record in records:
         history.append(record)
     versions = Versions(
-        history, records, contents=contents, erased=erased, findings=findings, progress=progress, threads=threads
+        history, contents=contents, erased=erased, findings=findings, progress=progress, threads=threads
     )  # fmt: skip
     tally = await versions.run()
     last = reading.records[-1].place if reading.records else None

@@ -14,10 +14,9 @@ from fedchain.core.ledger.records import Seq
 from fedchain.core.ports import BlobReader, Ledger, Store
 from fedchain.core.rules.history import History, Published
 from fedchain.core.rules.manifest import Discrepancy, Manifest
-from fedchain.core.rules.policy import Policy
 
 MAX_DOCUMENT = 64 << 20
-"""Bytes of a policy or manifest that are read into memory."""
+"""Bytes of a manifest that are read into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Fault:
 
 
 VersionCheck = Callable[["Follower", Published, Manifest], Awaitable[list[Discrepancy]]]
-"""A check of a version before it is settled; what it finds joins what the records alone show."""
+"""A check of a version before it is applied; what it finds joins what the records alone show."""
 
 
 class Follower:
@@ -53,9 +52,9 @@ class Follower:
         self._layout: Layout | None = None
 
     async def advance(self) -> None:
-        """Take in every new record, policy and manifest.
+        """Take in every new record and manifest.
 
-        Raises LedgerError, and ContentError when a policy or manifest cannot be had: call again later, nothing
+        Raises LedgerError, and ContentError when a manifest cannot be had: call again later, nothing
         is taken in twice. Raises Reorganised when records are gone: the next call starts from the first one.
         """
         history = self.history
@@ -66,13 +65,12 @@ class Follower:
             raise
         for record in records:
             history.append(record)
-        for content in history.unread_policies:
-            history.learn_policy(content, await self._policy(content))
         while history.applied < len(history.published):
             version = history.published[history.applied]
             manifest = await self._manifest(version)
             doubts = await self._check_version(self, version, manifest) if self._check_version and manifest else []
-            discrepancies = dict.fromkeys([*history.apply(manifest), *doubts])
+            discrepancies = dict.fromkeys([*history.check(manifest), *doubts])
+            history.apply(manifest)
             if manifest:
                 self.manifests[version.version] = manifest
             if discrepancies:
@@ -85,7 +83,7 @@ class Follower:
         return self._layout
 
     async def _any_model(self) -> BlobReader:
-        """Fetch the newest settled model that somebody still gives."""
+        """Fetch the newest applied model that somebody still has."""
         for version in reversed(self.history.published[1 : self.history.applied]):
             with suppress(Unavailable):
                 return await self.store.fetch(version.claim.model)
@@ -97,12 +95,6 @@ class Follower:
             raise FormatError(f"{content} is too large for a document: at most {MAX_DOCUMENT} bytes")
         buffer: BlobReader = await self.store.fetch(content)
         return await asyncio.to_thread(buffer.read, 0, content.size)
-
-    async def _policy(self, content: Content) -> Policy | None:
-        try:
-            return Policy.parse(await self.document(content))
-        except FormatError:
-            return None
 
     async def _manifest(self, version: Published) -> Manifest | None:
         try:
