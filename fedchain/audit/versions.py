@@ -63,8 +63,6 @@ class Versions:
 
     async def run(self) -> Tally:
         """Judge every version in order."""
-        for record, reason in self.history.ignored:
-            self.findings.note(f"record {record.seq}", f"{type(record.payload).__name__} without effect: {reason}")
         layout = await self._read_layout()
         inspections = None if layout is None else Inspections(self.history, layout, self.contents, self.findings)
         for version in self.history.published:

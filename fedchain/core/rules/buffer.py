@@ -83,7 +83,7 @@ class OpenBuffer:
             if isinstance(record.payload, BufferClosed):
                 if self._timeout_at is not None and record.time >= self._timeout_at:
                     self._through = record.seq
-            elif not self._judge(record, record.payload, inspections):
+            elif isinstance(record.payload, UpdateSubmitted) and not self._judge(record, record.payload, inspections):
                 break
             self._judged += 1
         is_closed = self._through is not None

@@ -25,6 +25,7 @@ from fedchain.core.errors import FedchainError, FormatError, HeadMismatch
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.members import Members
 from fedchain.core.ledger.records import (
+    NO_SEQ,
     Address,
     BufferClosed,
     Federation,
@@ -69,8 +70,8 @@ class History:
 
     def __init__(self, federation: Federation) -> None:
         self.federation = federation
-        self.heads: list[Head] = [first_head(federation)]
-        """The running hash after so many records."""
+        self.heads: list[Head] = []
+        """The head after each record."""
         self.members = Members()
         self.published: list[Published] = []
         self.ignored: list[tuple[Record, str]] = []
@@ -91,18 +92,18 @@ class History:
     @property
     def length(self) -> int:
         """Records taken so far: the seq of the next one."""
-        return len(self.heads) - 1
+        return len(self.heads)
 
     @property
     def head(self) -> Head:
         """The running hash over all records taken."""
-        return self.heads[-1]
+        return self.heads[-1] if self.heads else first_head(self.federation)
 
     def append(self, record: Record) -> None:
         """Take the next record; raises HeadMismatch when it is not the next one."""
         if record.seq != self.length:
             raise HeadMismatch(f"record {record.seq} came where record {self.length} was due: read the ledger anew")
-        self.heads.append(next_head(self.heads[-1], record))
+        self.heads.append(next_head(self.head, record))
         match record.payload:
             case MemberSet() as change:
                 self.members.apply(record, change)
@@ -110,6 +111,8 @@ class History:
                 self._set_policy(record, change)
             case ModelPublished() as claim:
                 self._claim(record, claim)
+            case BufferClosed(restart_from=start) if start != NO_SEQ:
+                self.ignored.append((record, f"restarts from record {start}, which has no effect yet"))
             case UpdateSubmitted() | BufferClosed():
                 self.tail.append(record)
 
@@ -117,16 +120,18 @@ class History:
         try:
             self._policies.append((record.seq, Policy.parse(change.document)))
         except FormatError as error:
-            self.ignored.append((record, str(error)))
+            self.ignored.append((record, f"is not a policy, so the one before stays in force: {error}"))
 
     def _claim(self, record: Record, claim: ModelPublished) -> None:
         """Take a claim as the next version, or say why it has no effect."""
         if claim.version != len(self.published):
-            self.ignored.append((record, f"version {claim.version} is not the next one, {len(self.published)}"))
+            self.ignored.append(
+                (record, f"claims version {claim.version}, where version {len(self.published)} was the next")
+            )
         elif claim.through >= record.seq:
-            self.ignored.append((record, f"through = {claim.through} is not before the record itself"))
-        elif claim.head != self.heads[claim.through + 1]:
-            self.ignored.append((record, f"its head is not the head after record {claim.through}"))
+            self.ignored.append((record, f"claims records through {claim.through}, which is not before it"))
+        elif claim.head != self.heads[claim.through]:
+            self.ignored.append((record, f"claims version {due} on another head after record {claim.through}"))
         else:
             self.published.append(Published(record, claim))
 
