@@ -12,6 +12,7 @@ from fedchain.core.strategies.strategy import Parameters, Preset, Strategy
 _MODULES: Final = (
     "mean",
     "mixing",
+    "median",
 )
 
 STRATEGIES: Final[dict[str, Strategy[Any]]] = {
