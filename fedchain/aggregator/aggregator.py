@@ -23,7 +23,7 @@ from fedchain.core.rules.manifest import Discrepancy, Manifest
 from fedchain.core.rules.plan import Plan
 from fedchain.daemon.service import Pace, Service
 from fedchain.replica.follower import Fault, Follower
-from fedchain.replica.recompute import plan_again, recompute
+from fedchain.replica.recompute import Recomputed, plan_again, recompute
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Aggregator(Service):
         pace: Pace = PACE,
     ) -> None:
         """Begin with nothing; `threads` merge, and what no peer has is unavailable so many seconds after its record."""
-        super().__init__(member, Follower(ledger, store))
+        super().__init__(member, Follower(ledger, store, offload=offload))
         self._ledger = ledger
         self._store = store
         self._clock = clock
@@ -55,7 +55,7 @@ class Aggregator(Service):
         self._pace = pace
         self._backoff = pace.backoff()
         self._fetched = FetchAhead(
-            self.follower, store, clock=clock, pace=pace, unavailable_after_s=unavailable_after_s
+            self.follower, store, clock=clock, offload=offload, pace=pace, unavailable_after_s=unavailable_after_s
         )
         self._closed_at = 0.0
         self._made: Manifest | None = None
@@ -173,8 +173,11 @@ class Aggregator(Service):
             log.warning("version %d: %s; merging it again", version, error)
             await self._hold(version - 1)
             plan = plan_again(manifest, self.follower.manifests.get(version - 1), self.follower.history)
-            layout, create = await self.follower.layout(), self._store.local.create
-            await recompute(plan, layout, self._store, create, threads=self._threads)
+            await self._merge(plan)
+
+    async def _merge(self, plan: Plan) -> Recomputed:
+        layout, create = await self.follower.layout(), self._store.local.create
+        return await recompute(plan, layout, self._store, create, threads=self._threads, offload=self._offload)
 
     async def _publish(self, plan: Plan) -> None:
         """Merge and publish, or make again what is published and lost.
@@ -184,8 +187,7 @@ class Aggregator(Service):
         history = self.follower.history
         self.activity.doing = f"merging version {plan.version}"
         started = self._clock.monotonic()
-        layout = await self.follower.layout()
-        made = await recompute(plan, layout, self._store, self._store.local.create, threads=self._threads)
+        made = await self._merge(plan)
         self._merging.observe(self._clock.monotonic() - started)
         self._made, model = made.manifest(history.federation), made.merged.model
         manifest = await self._offload(put, self._store.local, self._made.canonical())

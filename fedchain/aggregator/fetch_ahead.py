@@ -9,7 +9,7 @@ from typing import Final
 from fedchain.core.backoff import Backoff
 from fedchain.core.errors import FedchainError
 from fedchain.core.ledger.records import Record, Seq, Version
-from fedchain.core.ports import Clock, Store
+from fedchain.core.ports import Clock, Offload, Store
 from fedchain.core.rules.buffer import BufferState
 from fedchain.core.rules.judged import Inspection
 from fedchain.core.rules.policy import Policy
@@ -28,7 +28,14 @@ class FetchAhead:
     """Inspections of updates that no version has consumed yet, as they come in."""
 
     def __init__(
-        self, follower: Follower, store: Store, *, clock: Clock, pace: Pace, unavailable_after_s: float
+        self,
+        follower: Follower,
+        store: Store,
+        *,
+        clock: Clock,
+        offload: Offload,
+        pace: Pace,
+        unavailable_after_s: float,
     ) -> None:
         """Fetch nothing yet; what no peer has is unavailable so many seconds after its record, not earlier."""
         self.inspections: dict[Seq, Inspection] = {}
@@ -38,6 +45,7 @@ class FetchAhead:
         self._follower = follower
         self._store = store
         self._clock = clock
+        self._offload = offload
         self._pace = pace
         self._unavailable_after_s = unavailable_after_s
         self._running: dict[Seq, asyncio.Task[None]] = {}
@@ -69,7 +77,8 @@ class FetchAhead:
         """Try once to find out what an update's content is; where that fails, end only when it may be tried again."""
         try:
             async with self._slots:
-                inspector = Inspector(self._follower.history, await self._follower.layout(), self._store)
+                layout = await self._follower.layout()
+                inspector = Inspector(self._follower.history, layout, self._store, self._offload)
                 found = await inspector.inspect(record, policy)
             left = record.time + self._unavailable_after_s - self._clock.now()
             if found is UNAVAILABLE and left > 0:

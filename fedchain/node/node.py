@@ -42,7 +42,9 @@ class Node(Service):
         options: NodeOptions = OPTIONS,
         pace: Pace = PACE,
     ) -> None:
-        super().__init__(member, Follower(ledger, store, self._replay if options.verify == "replay" else None))
+        check = self._replay if options.verify == "replay" else None
+        super().__init__(member, Follower(ledger, store, check, offload))
+        self._offload = offload
         self._training = training
         self._journal = journal
         self._submitter = Submitter(ledger, journal, clock, pace.backoff())
@@ -108,6 +110,7 @@ class Node(Service):
             layout=await follower.layout(),
             store=follower.store,
             scratch=HashingWriter,
+            offload=self._offload,
         )
         if not found and version.version:
             self._submitter.append(Attested(version.record.seq, Verdict.RECOMPUTED), f"attest:{version.version}")

@@ -11,7 +11,7 @@ from fedchain.core.errors import FormatError, Reorganised, Unavailable
 from fedchain.core.formats.layout import Layout, read_layout
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import Seq
-from fedchain.core.ports import BlobReader, Ledger, Store
+from fedchain.core.ports import BlobReader, Ledger, Offload, Store
 from fedchain.core.rules.history import History, Published
 from fedchain.core.rules.manifest import Discrepancy, Manifest
 
@@ -39,8 +39,15 @@ VersionCheck = Callable[["Follower", Published, Manifest], Awaitable[list[Discre
 class Follower:
     """A history that keeps up with its ledger."""
 
-    def __init__(self, ledger: Ledger, store: Store, check_version: VersionCheck | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: Store,
+        check_version: VersionCheck | None = None,
+        offload: Offload = asyncio.to_thread,
+    ) -> None:
         self._check_version = check_version
+        self._offload = offload
         self.ledger = ledger
         self.store = store
         self._start()
@@ -94,7 +101,7 @@ class Follower:
         if content.size > MAX_DOCUMENT:
             raise FormatError(f"{content} is too large for a document: at most {MAX_DOCUMENT} bytes")
         buffer: BlobReader = await self.store.fetch(content)
-        return await asyncio.to_thread(buffer.read, 0, content.size)
+        return await self._offload(buffer.read, 0, content.size)
 
     async def _manifest(self, version: Published) -> Manifest | None:
         try:

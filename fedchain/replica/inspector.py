@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from fedchain.core.errors import Unavailable
 from fedchain.core.formats.layout import Layout
 from fedchain.core.ledger.records import Record, Seq, UpdateSubmitted
-from fedchain.core.ports import Store
+from fedchain.core.ports import Offload, Store
 from fedchain.core.rules.buffer import BufferState, OpenBuffer
 from fedchain.core.rules.history import History
 from fedchain.core.rules.judged import Inspection
@@ -23,10 +23,13 @@ Inspect = Callable[[Record, Policy], Awaitable[Inspection]]
 class Inspector:
     """Reads updates of one federation from a store."""
 
-    def __init__(self, history: History, layout: Layout, store: Store) -> None:
+    def __init__(
+        self, history: History, layout: Layout, store: Store, offload: Offload = asyncio.to_thread
+    ) -> None:
         self._history = history
         self._layout = layout
         self._store = store
+        self._offload = offload
 
     async def inspect(self, record: Record, policy: Policy) -> Inspection:
         """Fetch a submitted update and say what it is.
@@ -42,7 +45,7 @@ class Inspector:
             blob = await self._store.fetch(update.content)
         except Unavailable:
             return UNAVAILABLE
-        return await asyncio.to_thread(inspect, blob, layout, site, base, policy.encodings)
+        return await self._offload(inspect, blob, layout, site, base, policy.encodings)
 
 
 async def decide(buffer: OpenBuffer, inspect: Inspect, found: dict[Seq, Inspection], last: Seq) -> BufferState:

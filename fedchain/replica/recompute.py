@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fedchain.core.formats.layout import Layout
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import Federation, Seq, Version
-from fedchain.core.ports import BlobReader, BlobWriter, Store
+from fedchain.core.ports import BlobReader, BlobWriter, Offload, Store
 from fedchain.core.rules.history import History
 from fedchain.core.rules.judged import Decision, JudgedUpdate
 from fedchain.core.rules.manifest import Manifest, manifest_of
@@ -67,11 +67,17 @@ def needed(plan: Plan) -> dict[Content, str]:
 
 
 async def recompute(
-    plan: Plan, layout: Layout, store: Store, create: Callable[[], BlobWriter], *, threads: int = 1
+    plan: Plan,
+    layout: Layout,
+    store: Store,
+    create: Callable[[], BlobWriter],
+    *,
+    threads: int = 1,
+    offload: Offload = asyncio.to_thread,
 ) -> Recomputed:
     """Merge a plan's updates into a new version's files; raises Unavailable, Corrupt, PlanError."""
     blobs = {content: await store.fetch(content) for content in needed(plan)}
-    return await asyncio.to_thread(_recompute, plan, layout, blobs, create, threads)
+    return await offload(_recompute, plan, layout, blobs, create, threads)
 
 
 def _recompute(
@@ -101,7 +107,12 @@ def _recompute(
 
 
 def run_merge(merge: Merge, create: Callable[[], BlobWriter], threads: int, chunk: int = OUTPUT_CHUNK) -> Merged:
-    """Run a merge on so many threads: the next chunk is computed while the last one is hashed and written."""
+    """Run a merge on so many threads: the next chunk is computed while the last one is hashed and written.
+
+    One thread is the caller's own.
+    """
+    if threads == 1:
+        return merge.run(create, chunk=chunk)
     with ThreadPoolExecutor(threads, "merge") as pool:
 
         def start(parts: Sequence[Callable[[], None]]) -> Callable[[], None]:

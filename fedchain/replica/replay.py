@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from fedchain.core.errors import Unavailable
 from fedchain.core.formats.layout import Layout
 from fedchain.core.ledger.records import Record, Seq
-from fedchain.core.ports import BlobWriter, Store
+from fedchain.core.ports import BlobWriter, Offload, Store
 from fedchain.core.rules.history import History, Published
 from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.rules.manifest import Discrepancy, Manifest, differences
@@ -25,6 +26,7 @@ async def replay(
     store: Store,
     scratch: Callable[[], BlobWriter],
     threads: int = 1,
+    offload: Offload = asyncio.to_thread,
 ) -> list[Discrepancy]:
     """Recompute a version that `history` has not applied yet and say where it departs from ledger and content.
 
@@ -34,11 +36,11 @@ async def replay(
     """
     if version.version == 0:
         return []
-    stated = _Stated(manifest, Inspector(history, layout, store))
+    stated = _Stated(manifest, Inspector(history, layout, store, offload))
     state = await decide(history.open_buffer(), stated.inspect, {}, Seq(version.consumed))
     if state.plan is None:
         return differences(manifest, f"the buffer is open: {len(state.admitted)} of {state.size} admitted")
-    made = await recompute(state.plan, layout, store, scratch, threads=threads)
+    made = await recompute(state.plan, layout, store, scratch, threads=threads, offload=offload)
     departures = differences(manifest, made.manifest(history.federation))
     if not departures and version.claim.model != made.merged.model:
         departures.append(Discrepancy("published model", str(version.claim.model), str(made.merged.model)))
