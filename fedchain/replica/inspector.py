@@ -23,9 +23,7 @@ Inspect = Callable[[Record, Policy], Awaitable[Inspection]]
 class Inspector:
     """Reads updates of one federation from a store."""
 
-    def __init__(
-        self, history: History, layout: Layout, store: Store, offload: Offload = asyncio.to_thread
-    ) -> None:
+    def __init__(self, history: History, layout: Layout, store: Store, offload: Offload = asyncio.to_thread) -> None:
         self._history = history
         self._layout = layout
         self._store = store

@@ -1,0 +1,17 @@
+"""One federation in virtual time behind the real ports: for tests, and for trying a policy before people live with it.
+
+    async def month() -> None:
+        federation = Federation(sites=5, policy=fedbuff(size=3))
+        await federation.deploy()
+        async with Services(federation) as services:
+            services.start_aggregator()
+            for number in range(5):
+                services.start_node(number, seconds=600)
+            await services.until(lambda: federation.versions > 100)
+        assert (await audit(federation)).exit_code == 0
+
+    run(month())
+
+Node, aggregator, audit, rules and formats are the real ones. Simulated are what stands behind the ports: the clock, the
+chain, the network between the members' blobs, and the training. The same seed gives the same records, byte for byte.
+"""

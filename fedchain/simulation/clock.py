@@ -1,0 +1,159 @@
+"""Virtual time: an event loop on which waiting costs nothing.
+
+Where an ordinary loop would block until the next timer is due, this one moves its clock there. So sleeps, time-outs and
+events of the real services pass in virtual time, in an order that is the same in every run, and nothing is patched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from selectors import DefaultSelector, SelectorKey
+from typing import Any, Final, ParamSpec, TypeVar, TypeVarTuple, Unpack
+
+_Args = ParamSpec("_Args")
+_Result = TypeVar("_Result")
+_Values = TypeVarTuple("_Values")
+
+START: Final = 1_700_000_000
+"""Seconds since 1970 at which virtual time begins."""
+
+DAY: Final = 86_400.0
+
+_TICK: Final = 1e-6
+"""The least step of time in seconds: more than the rounding error of a time in this century."""
+
+
+class Deadlock(RuntimeError):
+    """Everybody waits, and no timer, thread or socket will ever wake anybody."""
+
+
+class VirtualClock:
+    """A clock that is moved; the port `Clock` (core/ports.py)."""
+
+    def __init__(self, start: float = START) -> None:
+        self._start = start
+        self._passed = 0.0
+
+    def now(self) -> float:
+        """Return seconds since 1970."""
+        return self._start + self._passed
+
+    def monotonic(self) -> float:
+        """Return seconds since the beginning."""
+        return self._passed
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass at once; on a virtual loop, what has become due then comes next."""
+        self._passed += max(0.0, seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after so many seconds; on a loop that does not run on this clock, move it."""
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, VirtualLoop) and loop.clock is self:
+            await asyncio.sleep(seconds)
+        else:
+            self.advance(seconds)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop that runs on a virtual clock. Work in its executors takes no time: it is waited for."""
+
+    def __init__(self, clock: VirtualClock | None = None) -> None:
+        self.clock = clock or VirtualClock()
+        self._moves = 0
+        """How often time was moved."""
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._threads = 0
+        """Calls in executors that have not ended."""
+        super().__init__(_Selector(self._nothing_ready))
+
+    def time(self) -> float:
+        """Return the virtual clock's seconds."""
+        return self.clock.monotonic()
+
+    async def settled(self, moments: int = 0) -> None:
+        """Return once nothing is left to do at this moment, or that many moments later."""
+        future = self.create_future()
+        self._waiting.append((self._moves + moments, future))
+        await future
+
+    def run_in_executor(
+        self,
+        executor: Executor | None,
+        func: Callable[[Unpack[_Values]], _Result],
+        *args: *_Values,
+    ) -> asyncio.Future[_Result]:
+        """Run a call in a thread; time stands still until it ends or nobody waits for it any more."""
+        future = super().run_in_executor(executor, func, *args)
+        self._threads += 1
+        future.add_done_callback(self._thread_ended)
+        return future
+
+    async def shutdown_default_executor(self, *timeout: float | None) -> None:
+        """End the default executor's threads; time stands still meanwhile."""
+        self._threads += 1
+        try:
+            await super().shutdown_default_executor(*timeout)
+        finally:
+            self._threads -= 1
+
+    def _thread_ended(self, _future: asyncio.Future[Any]) -> None:
+        self._threads -= 1
+
+    def _nothing_ready(self, timeout: float | None) -> bool:
+        """Wake those who waited for this, or move time; tell whether a thread has to be waited for instead.
+
+        `timeout` are the seconds until the next timer is due; None where there is none. Raises Deadlock.
+        """
+        if self._threads:
+            return True
+        woken = [future for moves, future in self._waiting if moves <= self._moves]
+        self._waiting = [(moves, future) for moves, future in self._waiting if moves > self._moves]
+        if woken:
+            for future in woken:
+                if not future.done():
+                    future.set_result(None)
+        elif timeout is None:
+            tasks = sorted(task.get_name() + " " + str(task.get_coro()) for task in asyncio.all_tasks(self))
+            raise Deadlock(f"nothing is scheduled, and these tasks wait forever: {'; '.join(tasks)}")
+        else:
+            self.clock.advance(max(timeout, _TICK))
+            self._moves += 1
+        return False
+
+
+class _Selector(DefaultSelector):
+    """A selector that never blocks, but for threads."""
+
+    def __init__(self, nothing_ready: Callable[[float | None], bool]) -> None:
+        super().__init__()
+        self._nothing_ready = nothing_ready
+
+    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+        """Return what is ready; where nothing is, let virtual time pass."""
+        ready = super().select(0)
+        if ready or (timeout is not None and timeout <= 0):
+            return ready
+        return super().select(None) if self._nothing_ready(timeout) else []
+
+
+def run(main: Coroutine[Any, Any, _Result], clock: VirtualClock | None = None) -> _Result:
+    """Run a coroutine in virtual time, as asyncio.run does in real time; raises Deadlock."""
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(clock)) as runner:
+        return runner.run(main)
+
+
+def running_clock() -> VirtualClock:
+    """Return the clock of the virtual loop that is running; a new one, moved by hand, where none is."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return VirtualClock()
+    return loop.clock if isinstance(loop, VirtualLoop) else VirtualClock()
+
+
+async def inline(function: Callable[_Args, _Result], /, *args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
+    """Do long work here and now: the port `Offload` (core/ports.py) without threads."""
+    return function(*args, **kwargs)

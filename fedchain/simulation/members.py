@@ -1,0 +1,180 @@
+"""The members' services at work: the real node and aggregator, started, stopped, killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Final, Self
+
+from fedchain.aggregator.aggregator import Aggregator
+from fedchain.core.errors import LedgerUnreachable
+from fedchain.core.ledger.records import Address
+from fedchain.core.ports import Training
+from fedchain.daemon.service import Pace, Service
+from fedchain.node.journal import SqliteJournal
+from fedchain.node.node import Node
+from fedchain.node.options import NodeOptions
+from fedchain.simulation.clock import DAY, VirtualLoop, inline
+from fedchain.simulation.federation import AGGREGATOR, Federation
+from fedchain.simulation.training import SimulatedTraining
+
+OPTIONS: Final = NodeOptions()
+
+
+class LastingJournal(SqliteJournal):
+    """A journal in memory that outlives the node that closes it, as a file does."""
+
+    def close(self) -> None:
+        """Keep everything for the node's next start."""
+
+    def drop(self) -> None:
+        """Close it for good."""
+        super().close()
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A service at work, and how it is started again."""
+
+    service: Service
+    work: asyncio.Task[None]
+    start: Callable[[], Service]
+
+
+class Services:
+    """The services of a federation; leaving the block stops them.
+
+    Whoever has been started is reached by the others as long as it runs; `federation.cut` and `heal` are for outages.
+    """
+
+    def __init__(self, federation: Federation, *, pace: Pace | None = None, folder: Path | None = None) -> None:
+        """Prepare; journals are files in the folder, or in memory where there is none."""
+        self.federation = federation
+        self.processes: dict[Address, Process] = {}
+        """Those that run, and those that ended by themselves."""
+        self._pace = pace or Pace(random=Random(federation.seed).random)  # noqa: S311 - jitter, not a secret
+        self._folder = folder
+        self._journals: dict[Address, LastingJournal] = {}
+        self._stopped: dict[Address, Callable[[], Service]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            for one in list(self.processes):
+                await self.stop(one)
+        finally:
+            for journal in self._journals.values():
+                journal.drop()
+
+    def start_aggregator(self, member: Address = AGGREGATOR, *, unavailable_after_s: float = 60.0) -> Service:
+        """Start an aggregator, with nothing but its blobs."""
+        federation = self.federation
+
+        def start() -> Service:
+            return Aggregator(
+                member,
+                federation.ledger_of(member),
+                federation.network.store(member),
+                clock=federation.clock,
+                offload=inline,
+                threads=1,
+                unavailable_after_s=unavailable_after_s,
+                pace=self._pace,
+            )
+
+        return self._start(member, start)
+
+    def start_node(
+        self, number: int, *, seconds: float = 60.0, training: Training | None = None, options: NodeOptions = OPTIONS
+    ) -> Service:
+        """Start a site's node, which trains so many seconds at a time unless it is given a training of its own."""
+        federation, member = self.federation, self.federation.site(number)
+        seeded = replace(options, seed=options.seed or federation.seed * 1000 + number)
+
+        def start() -> Service:
+            return Node(
+                member,
+                federation.ledger_of(member),
+                federation.network.store(member),
+                training=training or SimulatedTraining(federation.clock, seconds, samples=100 + number),
+                journal=self.journal(member),
+                clock=federation.clock,
+                offload=inline,
+                options=seeded,
+                pace=self._pace,
+            )
+
+        return self._start(member, start)
+
+    def restart(self, member: Address) -> Service:
+        """Start a member that was stopped or killed again, as it was started."""
+        return self._start(member, self._stopped.pop(member))
+
+    def journal(self, member: Address) -> SqliteJournal:
+        """Open a site's journal."""
+        if self._folder is not None:
+            return SqliteJournal(self._folder / f"{member}.sqlite")
+        return self._journals.setdefault(member, LastingJournal(None))
+
+    async def stop(self, member: Address) -> None:
+        """Stop a member's service as SIGTERM does; raises what it ended with, if it ended by itself."""
+        process = self.processes.pop(member)
+        self._stopped[member] = process.start
+        process.work.cancel()
+        try:
+            await process.work
+        except asyncio.CancelledError:
+            if not process.work.cancelled():
+                raise
+        finally:
+            self.federation.network.cut(member)
+
+    async def kill(self, member: Address) -> None:
+        """Stop a member's service as SIGKILL does: from this moment on nothing it does reaches anybody."""
+        ledger = self.federation.ledger_of(member)
+        ledger.fail(LedgerUnreachable(f"{member} was killed"))
+        self.federation.network.cut(member)
+        await self.stop(member)
+        ledger.mend()
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float = DAY) -> None:
+        """Let time pass until a condition holds, which is asked whenever nothing is left to do at a moment.
+
+        Raises TimeoutError with what everybody does, and what a service ended with.
+        """
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop), "services are simulated on a virtual loop: clock.run"
+        end = loop.time() + timeout_s
+        loop.call_at(end, _nothing)  # so that time stops here, whoever else waits for longer
+        await loop.settled()
+        while not condition():
+            for process in self.processes.values():
+                if process.work.done():
+                    process.work.result()
+            if loop.time() >= end:
+                raise TimeoutError(f"not within {timeout_s} s: {self._doing()}")
+            await loop.settled(moments=1)
+
+    def _doing(self) -> str:
+        states = [(member, process.service) for member, process in self.processes.items()]
+        return "; ".join(f"{member} {one.activity.doing} ({one.not_ready() or 'ready'})" for member, one in states)
+
+    def _start(self, member: Address, start: Callable[[], Service]) -> Service:
+        assert member not in self.processes, f"{member} runs already"
+        self.federation.network.heal(member)
+        service = start()
+        work = asyncio.get_running_loop().create_task(service.run(), name=f"{type(service).__name__} {member}")
+        self.processes[member] = Process(service, work, start)
+        return service
+
+
+def _nothing() -> None:
+    """Be due."""
