@@ -68,7 +68,7 @@ def make_policy(**changes: Any) -> Policy:
 class Story:
     """A federation told record by record; contents are names only, and found fine unless `found` says otherwise."""
 
-    def __init__(self, policy: Policy | None = None, sites: int = 3) -> None:
+    def __init__(self, policy: Policy | None = None, sites: int = 3, first_policy: bytes | None = None) -> None:
         self.history = History(FEDERATION)
         self.records: list[Record] = []
         self.manifests: list[Manifest] = []
@@ -76,7 +76,7 @@ class Story:
         self.now = 1000
         self._names = itertools.count(1)
         self.add(MemberSet(GOVERNOR, Role.GOVERNOR))
-        self.set_policy(policy or make_policy())
+        self.add(PolicySet((policy or make_policy()).canonical() if first_policy is None else first_policy))
         self.add(MemberSet(AGGREGATOR, Role.AGGREGATOR))
         for site in SITES[:sites]:
             self.set_roles(site, Role.TRAINER)
