@@ -150,12 +150,16 @@ class Bench:
         return self.blobs.open(write_model(self.layout, arrays, self.blobs.create()))
 
     def update(self, arrays: list[NDArray[Any]], site: int = 1) -> UpdateFile:
-        """Write an update from its arrays in layout order."""
-        whose = self.layout, SITES[site - 1], Content(Digest(bytes(32)), 1)
+        """Write an update from its arrays in layout order, and open it."""
+        base = Content(Digest(bytes(32)), 1)
+        content = self.put(arrays, site, base)
+        return UpdateFile.open(self.blobs.open(content), self.layout, SITES[site - 1], base, [Q24()])
+
+    def put(self, arrays: list[NDArray[Any]], site: int, base: Content) -> Content:
+        """Write a site's update to a base."""
         names = [slot.tensor.name for slot in self.layout.slots if slot.rule is not Rule.KEPT]
         named = dict(zip(names, arrays, strict=True))
-        content = write_integers(*whose, named, Q24(), self.blobs.create())
-        return UpdateFile.open(self.blobs.open(content), *whose, [Q24()])
+        return write_integers(self.layout, SITES[site - 1], base, named, Q24(), self.blobs.create())
 
     def merge(
         self, strategy: str, weights: Weights, rate: float, inputs: MergeInputs, *, threads: int = 1, **how: int
