@@ -121,7 +121,12 @@ async def test_a_faster_aggregator_changes_nothing(world: World, rival: Rival) -
             await until(work, lambda version=version: world.published(version))  # type: ignore[misc]
         await until(work, lambda: aggregator.status()["version"] == 2)
         assert aggregator.not_ready() is None
-    assert {record.actor for record in world.records(ModelPublished)[1:]} == {STANDBY}
+    published = world.simulation.follower.history
+    await world.simulation.follower.advance()
+    assert {version.record.actor for version in published.published[1:]} == {STANDBY}
+    assert [(record.actor, reason) for record, reason in published.ignored] == [
+        (AGGREGATOR, f"claims version {version}, where version {version + 1} was the next") for version in (1, 2)
+    ]
     assert aggregator.registry.get_sample_value("fedchain_published_total") == 0
 
 

@@ -319,7 +319,8 @@ async def _merged_all_the_same(simulation: Simulation, record, reason: Decision)
     simulation.submit(2)
     plan = await simulation.plan({record.seq: Inspection(None, 5, 25)})
     if reason is Decision.MALFORMED:  # nobody else can merge it, so the model is one of the liar's own
-        return await _merged_nobody_knows_how(simulation, plan, record)
+        await _merged_nobody_knows_how(simulation, plan, record)
+        return
     await simulation.publish(plan)
     finding = sole(await audit(simulation))
     assert (finding.rule, finding.subject) == (Rule.MANIFEST_UPDATE, f"version 2, update {record.seq}")
