@@ -197,9 +197,7 @@ def test_an_empty_batch_is_refused(ledger: Any) -> None:
 
 def a_batch(ledger: Any) -> list[SignedUpdate]:
     numbered = [(key, nonce) for nonce in range(3) for key in (KEY, OTHER_KEY)]
-    return [
-        signed_by(ledger, key, nonce, replace(UPDATE, samples=n + 1)) for n, (key, nonce) in enumerate(numbered)
-    ]
+    return [signed_by(ledger, key, nonce, replace(UPDATE, samples=n + 1)) for n, (key, nonce) in enumerate(numbered)]
 
 
 @pytest.mark.parametrize("at", [0, 3, 6])
