@@ -59,6 +59,8 @@ class Aggregator(Service):
         )
         self._closed_at = 0.0
         self._made: Manifest | None = None
+        self._claimed: Seq | None = None
+        """The record in which this aggregator claimed the version that it made last."""
         self._version = Gauge("fedchain_version", "Newest published version", registry=self.registry)
         self._published = Counter("fedchain_published", "Versions published by this daemon", registry=self.registry)
         self._merging = Histogram("fedchain_merge_seconds", "Seconds to merge a version", registry=self.registry)
@@ -157,6 +159,8 @@ class Aggregator(Service):
             return
         self._made = None
         published = self.follower.history.published[made.version]
+        if published.record.seq == self._claimed:
+            self._published.inc()
         if theirs.updates == made.updates and published.claim.model != made.result.content:
             found = Discrepancy("published model", str(published.claim.model), str(made.result.content))
             self.follower.faults.append(Fault(published, (found,)))
@@ -202,8 +206,10 @@ class Aggregator(Service):
             log.info("version %d is published already", plan.version)
             return
         record = await self._ledger.append(claim, key=f"publish:{plan.version}")
-        self._published.inc()
-        log.info("version %d is record %d: %d merged, %s", plan.version, record.seq, len(plan.merged), model.cid)
+        self._claimed = record.seq
+        log.info(
+            "version %d is claimed in record %d: %d merged, %s", plan.version, record.seq, len(plan.merged), model.cid
+        )
 
     async def _close_if_due(self, state: BufferState) -> None:
         """Close a buffer whose time is over; the block's time decides whether it was."""

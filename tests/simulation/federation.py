@@ -35,6 +35,7 @@ from fedchain.core.ledger.records import (
     address,
 )
 from fedchain.core.ports import Blobs
+from fedchain.core.rules.history import History
 from fedchain.core.rules.judged import Inspection
 from fedchain.core.rules.manifest import Manifest, genesis_manifest, manifest_of
 from fedchain.core.rules.plan import Plan
@@ -148,8 +149,7 @@ class Simulation:
 
     def model(self, version: int) -> Content:
         """Name the model of a version."""
-        claims = [record.payload for record in self.chain.records if isinstance(record.payload, ModelPublished)]
-        return claims[version].model
+        return self.claims[version].model
 
     def train(self, number: int, base: int, scale: float = 0.1) -> Content:
         """Train a site's update to a base: noise of the given size; returns the stored update."""
@@ -185,7 +185,15 @@ class Simulation:
     @property
     def versions(self) -> int:
         """How many versions are published."""
-        return sum(isinstance(record.payload, ModelPublished) for record in self.chain.records)
+        return len(self.claims)
+
+    @property
+    def claims(self) -> list[ModelPublished]:
+        """The claims that are versions, by number."""
+        history = History(self.chain.federation)
+        for record in self.chain.records:
+            history.append(record)
+        return [version.claim for version in history.published]
 
     async def plan(self, inspections: Mapping[Seq, Inspection] | None = None) -> Plan:
         """Judge the open buffer as the rules say, but for the inspections given; it must have closed."""

@@ -188,7 +188,10 @@ class History:
         bases = [base for base, _ in own] + [
             record.payload.base
             for record in self.tail
-            if isinstance(record.payload, UpdateSubmitted) and record.actor == member and record.seq not in seqs
+            if isinstance(record.payload, UpdateSubmitted)
+            and record.actor == member
+            and record.seq > latest.consumed
+            and record.seq not in seqs
         ]
         oldest = latest.version - policy.admission.max_staleness
         return policy.buffer.per_site - sum(base >= oldest for base in bases)

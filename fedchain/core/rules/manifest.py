@@ -24,6 +24,9 @@ FORMAT: Final = "fedchain/manifest/2"
 DecimalInt = Annotated[str, Field(pattern=r"^(0|-?[1-9][0-9]{0,79})$")]
 """A whole number in decimal digits: it may be larger than JSON's numbers carry exactly."""
 
+Magnitude = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,79})$")]
+"""One that is never below zero."""
+
 
 class FederationName(Document):
     """The contract that the version belongs to."""
@@ -44,9 +47,9 @@ class UpdateLine(Blob):
     """τ; None where the base is unknown."""
     weights: Annotated[tuple[int, ...], Field(strict=False)]
     """What its changes were multiplied by, one integer for each row of the weights; empty for a rejected update."""
-    max_abs: DecimalInt | None
+    max_abs: Magnitude | None
     """Largest change of a parameter in units of 2^-30; None where the content is not an update or was not read."""
-    norm2: DecimalInt | None
+    norm2: Magnitude | None
     """Squared norm of the change in units of 2^-60; None likewise."""
 
     @property

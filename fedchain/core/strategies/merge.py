@@ -92,10 +92,9 @@ class Merge:
         Each chunk is computed in so many parts, which `start` may run at the same time, while the one before is
         hashed and written. Raises PlanError where the weights are not for these updates.
         """
-        if any(len(row) != len(self.inputs.updates) for row in self.weights.rows):
-            raise PlanError(
-                f"weights for {len(self.weights.rows[0])} updates, but {len(self.inputs.updates)} are given"
-            )
+        for row in self.weights.rows:
+            if len(row) != len(self.inputs.updates):
+                raise PlanError(f"weights for {len(row)} updates, but {len(self.inputs.updates)} are given")
         writers = {name: create() for name in ("", *self.strategy.state)}
         try:
             writers[""].write(self.layout.model_header)
