@@ -173,15 +173,14 @@ class Aggregator(Service):
             del self._inspections[seq]
         for record in state.to_inspect:
             if record.seq not in self._inspecting:
-                norm = state.policy.admission.max_norm is not None
-                self._inspecting[record.seq] = asyncio.create_task(self._inspect(record, norm))
+                self._inspecting[record.seq] = asyncio.create_task(self._inspect(record))
 
-    async def _inspect(self, record: Record, norm: bool) -> None:
+    async def _inspect(self, record: Record) -> None:
         """Find out what an update's content is; give its site some time to bring it."""
         try:
             async with self._slots:
                 layout = await self.follower.layout()
-                found = await inspect_record(record, self.follower.history, layout, self._store, norm=norm)
+                found = await inspect_record(record, self.follower.history, layout, self._store)
             if found is UNAVAILABLE and time.time() < record.time + self._unavailable_after_s:
                 log.info("record %d: no peer has %s yet", record.seq, record.payload)
                 await asyncio.sleep(RETRY_S)

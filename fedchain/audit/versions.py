@@ -171,17 +171,15 @@ class Versions:
             if not wanted:
                 return state
             for record in wanted:
-                self._inspections[record.seq] = await self._inspect(record, state.policy)
+                self._inspections[record.seq] = await self._inspect(record)
 
-    async def _inspect(self, record: Record, policy: Policy) -> Inspection:
+    async def _inspect(self, record: Record) -> Inspection:
         assert self.layout is not None
-        norm = policy.admission.max_norm is not None
-        return await inspect_record(record, self.history, self.layout, self.contents, norm=norm)
+        return await inspect_record(record, self.history, self.layout, self.contents)
 
     async def _facts(self, version: Published, stated: Manifest) -> dict[Seq, Inspection]:
         """Take from a manifest what only it can say: which updates nobody gave, and what those hold that are gone."""
         facts, inspections = {}, stated.inspections
-        policy = self.history.policy(self.history.published[version.version - 1].consumed)[2]
         updates = {record.seq: record for record in self.history.tail if isinstance(record.payload, UpdateSubmitted)}
         for line in stated.updates:
             record, found = updates.get(Seq(line.seq)), inspections.get(Seq(line.seq))
@@ -193,9 +191,8 @@ class Versions:
                 if is_here:
                     subject = f"version {version.version}, update {line.seq}"
                     self.findings.note(subject, "stated unavailable, which need not be wrong: it can be read now")
-            elif not is_here and (await self._inspect(record, policy)).failure is Decision.UNAVAILABLE:
-                needs_norm = policy.admission.max_norm is not None
-                facts[record.seq] = replace(found, norm2=found.norm2 or 0) if needs_norm else found
+            elif not is_here and (await self._inspect(record)).failure is Decision.UNAVAILABLE:
+                facts[record.seq] = found if found.failure else replace(found, norm2=found.norm2 or 0)
         return facts
 
     def _check_rejections(self, subject: str, plan: Plan) -> None:

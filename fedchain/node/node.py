@@ -24,7 +24,7 @@ from fedchain.core.errors import (
 )
 from fedchain.core.formats.document import Document, put
 from fedchain.core.formats.layout import Layout
-from fedchain.core.formats.modelfile import read_model, write_update
+from fedchain.core.formats.modelfile import read_model
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import (
     Address,
@@ -40,7 +40,8 @@ from fedchain.core.ledger.records import (
 from fedchain.core.ports import Ledger, Store
 from fedchain.core.rules.history import Published
 from fedchain.core.rules.manifest import Discrepancy, Manifest
-from fedchain.core.updates.fixed_point import encode_update
+from fedchain.core.updates.encodings.q24 import Q24
+from fedchain.core.updates.updatefile import write_update
 from fedchain.daemon.service import Service
 from fedchain.node.journal import Journal, JournalEntry
 from fedchain.node.settings import NodeConfig
@@ -218,8 +219,7 @@ class Node(Service):
 
     def _store_update(self, layout: Layout, base: Content, trained: dict[str, Any]) -> Content:
         """Encode, seal (policy: none) and store what training changed."""
-        arrays = encode_update(layout, trained, self._arrays)
-        return write_update(layout.update_header(self._member, base), arrays, self._store.local.create())
+        return write_update(layout, self._member, base, trained, self._arrays, Q24(), self._store.local.create())
 
     async def _submit_forever(self) -> None:
         """Bring every stored update to the ledger, oldest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from fedchain.core.errors import Unavailable
 from fedchain.core.formats.layout import Layout
@@ -15,21 +16,26 @@ from fedchain.core.rules.manifest import Manifest, entry_of
 from fedchain.core.rules.plan import Plan
 from fedchain.core.strategies.merge import MergeInputs, prepare
 from fedchain.core.strategies.registry import COMBINERS
+from fedchain.core.updates.encodings.q24 import Q24
 from fedchain.core.updates.inspection import MALFORMED, UNAVAILABLE, inspect
+from fedchain.core.updates.updatefile import UpdateFile, update_sizes
+
+_ENCODINGS: Final = (Q24(),)
+"""What updates may be encoded in."""
 
 
-async def inspect_record(record: Record, history: History, layout: Layout, store: Store, *, norm: bool) -> Inspection:
+async def inspect_record(record: Record, history: History, layout: Layout, store: Store) -> Inspection:
     """Fetch a submitted update and say what it is; an update that no peer has is UNAVAILABLE."""
     update = record.payload
     assert isinstance(update, UpdateSubmitted)
     base = history.published[update.base].claim.model
-    if update.content.size != layout.update_size(record.actor, base):
+    if update.content.size not in update_sizes(layout, record.actor, base, _ENCODINGS):
         return MALFORMED  # not a byte of it needs to be fetched
     try:
         buffer = await store.fetch(update.content)
     except Unavailable:
         return UNAVAILABLE
-    return await asyncio.to_thread(inspect, buffer, layout, record.actor, base, norm=norm)
+    return await asyncio.to_thread(inspect, buffer, layout, record.actor, base, _ENCODINGS)
 
 
 def plan_again(manifest: Manifest, history: History) -> Plan:
@@ -55,7 +61,11 @@ def plan_again(manifest: Manifest, history: History) -> Plan:
 async def recompute(plan: Plan, layout: Layout, store: Store, out: BlobWriter, *, threads: int = 1) -> Content:
     """Merge a plan's updates into a new model file and return its name; raises Unavailable, Corrupt."""
     combiner = COMBINERS[plan.policy.combiner]
-    parent, updates = await store.fetch(plan.parent), [await store.fetch(entry.content) for entry in plan.merged]
+    parent = await store.fetch(plan.parent)
+    updates = [
+        UpdateFile.open(await store.fetch(entry.content), layout, entry.site, plan.bases[entry.base], _ENCODINGS)
+        for entry in plan.merged
+    ]
     freshest = plan.freshest
     sources = MergeInputs(
         parent=parent,

@@ -37,12 +37,11 @@ async def replay(
     state = history.buffer_state(inspections)
     while state.to_inspect:
         record = state.to_inspect[0]
-        norm = state.policy.admission.max_norm is not None
         claimed = stated.get(record.seq)
         if claimed is not None and claimed.failure is Decision.UNAVAILABLE:
             found = claimed
         else:
-            found = await inspect_record(record, history, layout, store, norm=norm)
+            found = await inspect_record(record, history, layout, store)
         if claimed is not None and found.failure is Decision.UNAVAILABLE:
             if claimed.failure is None:
                 raise Unavailable(f"the update of record {record.seq} is gone: version {version.version} needs it")

@@ -17,7 +17,7 @@ from eth_account.signers.local import LocalAccount
 from numpy.typing import NDArray
 
 from fedchain.core.formats.layout import Layout, Rule
-from fedchain.core.formats.modelfile import layout_of, read_model, write_model, write_update
+from fedchain.core.formats.modelfile import layout_of, read_model, write_model
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import (
     Address,
@@ -39,7 +39,8 @@ from fedchain.core.rules.admission import Inspection
 from fedchain.core.rules.manifest import Manifest, genesis_manifest, manifest_of
 from fedchain.core.rules.plan import Plan
 from fedchain.core.rules.policy import Policy, fedbuff
-from fedchain.core.updates.fixed_point import encode_update
+from fedchain.core.updates.encodings.q24 import Q24
+from fedchain.core.updates.updatefile import write_update
 from fedchain.ledger.memory import FEDERATION, MemoryChain
 from fedchain.replica.follower import Follower
 from fedchain.replica.recompute import inspect_record, recompute
@@ -154,8 +155,7 @@ class Simulation:
             for name, array in old.items()
         }
         new["steps"] = old["steps"] + 1
-        header = self.layout.update_header(self.site(number), self.model(base))
-        return write_update(header, encode_update(self.layout, new, old), self.blobs.create())
+        return write_update(self.layout, self.site(number), self.model(base), new, old, Q24(), self.blobs.create())
 
     def submit(
         self,
@@ -188,8 +188,7 @@ class Simulation:
         found = dict(inspections or {})
         while (state := history.buffer_state(found)).to_inspect:
             for record in state.to_inspect:
-                norm = state.policy.admission.max_norm is not None
-                found.setdefault(record.seq, await inspect_record(record, history, self.layout, self.store, norm=norm))
+                found.setdefault(record.seq, await inspect_record(record, history, self.layout, self.store))
         assert state.plan is not None, f"{len(state.admitted)} of {state.size} updates are admitted"
         return state.plan
 

@@ -21,6 +21,7 @@ from fedchain.core.rules.plan import Plan
 from fedchain.core.strategies.registry import COMBINERS
 from fedchain.core.strategies.strategy import Block, Combiner, Weights
 from fedchain.core.updates.fixed_point import BLOCK
+from fedchain.core.updates.updatefile import UpdateFile
 
 OUTPUT_CHUNK: Final = 8 << 20
 """Bytes of output computed before they are handed out."""
@@ -31,9 +32,9 @@ class MergeInputs:
     """The opened files of a merge."""
 
     parent: BlobReader
-    updates: Sequence[BlobReader]
+    updates: Sequence[UpdateFile]
     """One per merged update, in the plan's order."""
-    freshest: BlobReader | None
+    freshest: UpdateFile | None
     """The update whose unmerged tensors are taken over; None where nothing was merged."""
     base: BlobReader | None = None
     """The base of the only update, where the combiner needs it."""
@@ -99,7 +100,7 @@ class Merge:
         total, product, q = room.total[:n], room.product[:n], room.q[:n]
         total.fill(0)
         for weight, update in zip(self.weights.each, self.inputs.updates, strict=True):
-            _read(update, self._update_data(update), lo, q)
+            update.read_into(lo, q)
             np.multiply(q, np.int64(weight), out=product, dtype=np.int64)
             np.add(total, product, out=total)
         _read(self.inputs.parent, len(self.layout.model_header), lo, room.x[:n])
@@ -110,16 +111,12 @@ class Merge:
         block = Block(room.x[:n], total, base, span.bits, room.scratch[:n])
         return self.combiner.combine(block, self.weights, self.rate)
 
-    def _update_data(self, update: BlobReader) -> int:
-        """Return where an update's data begins: its length less what the layout says follows the header."""
-        return update.size - self.layout.elements * ITEM - self.layout.freshest_bytes
-
     def _carried(self, chunk: int) -> Iterator[bytes]:
         """Yield the tensors that are not merged: freshest ones from their update, kept ones from the parent."""
         offset = len(self.layout.model_header) + self.layout.elements * ITEM
         fresh = self.inputs.freshest
         if fresh is not None:
-            yield from _slices(fresh, fresh.size - self.layout.freshest_bytes, fresh.size, chunk)
+            yield from fresh.freshest(chunk)
             offset += self.layout.freshest_bytes
         yield from _slices(self.inputs.parent, offset, self.inputs.parent.size, chunk)
 
@@ -142,7 +139,7 @@ def prepare(plan: Plan, layout: Layout, inputs: MergeInputs) -> Merge:
     return Merge(layout, COMBINERS[plan.policy.combiner], weights, plan.policy.rate, inputs)
 
 
-def _read(buffer: BlobReader, data: int, element: int, out: NDArray[np.int32] | NDArray[np.float32]) -> None:
+def _read(buffer: BlobReader, data: int, element: int, out: NDArray[np.float32]) -> None:
     buffer.read_into(data + element * ITEM, out.data.cast("B"))
 
 

@@ -10,7 +10,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from fedchain.core.formats.layout import Layout, Rule
-from fedchain.core.formats.modelfile import layout_of, write_model, write_update
+from fedchain.core.formats.modelfile import layout_of, write_model
 from fedchain.core.ledger.content import Content, Digest
 from fedchain.core.ledger.records import (
     Address,
@@ -36,6 +36,8 @@ from fedchain.core.strategies.merge import Merge, MergeInputs
 from fedchain.core.strategies.registry import COMBINERS
 from fedchain.core.strategies.staleness import Polynomial
 from fedchain.core.strategies.strategy import Weights
+from fedchain.core.updates.encodings.q24 import Q24
+from fedchain.core.updates.updatefile import UpdateFile, write_integers
 from fedchain.store.memory import MemoryBlobs
 
 # A busy machine is no failure: an example may take as long as it takes.
@@ -150,9 +152,13 @@ class Bench:
     def model(self, arrays: Mapping[str, NDArray[Any]]) -> BlobReader:
         return self.blobs.open(write_model(self.layout, arrays, self.blobs.create()))
 
-    def update(self, arrays: list[NDArray[Any]], site: int = 1) -> BlobReader:
-        header = self.layout.update_header(SITES[site - 1], Content(Digest(bytes(32)), 1))
-        return self.blobs.open(write_update(header, arrays, self.blobs.create()))
+    def update(self, arrays: list[NDArray[Any]], site: int = 1) -> UpdateFile:
+        """Write an update from its arrays in layout order."""
+        whose = self.layout, SITES[site - 1], Content(Digest(bytes(32)), 1)
+        names = [slot.tensor.name for slot in self.layout.slots if slot.rule is not Rule.KEPT]
+        named = dict(zip(names, arrays, strict=True))
+        content = write_integers(*whose, named, Q24(), self.blobs.create())
+        return UpdateFile.open(self.blobs.open(content), *whose, [Q24()])
 
     def merge(self, combiner: str, weights: Weights, rate: float, inputs: MergeInputs, **how: int) -> bytes:
         content = Merge(self.layout, COMBINERS[combiner], weights, rate, inputs).run(self.blobs.create(), **how)

@@ -85,9 +85,7 @@ async def test_a_rejection_without_ground(begin_real: Make) -> None:
     inspections = {seq: MALFORMED}
     while (state := honest.history.buffer_state(inspections)).to_inspect:
         record = state.to_inspect[0]
-        inspections[record.seq] = await inspect_record(
-            record, honest.history, federation.layout, federation.store, norm=False
-        )
+        inspections[record.seq] = await inspect_record(record, honest.history, federation.layout, federation.store)
     federation.publish(state.plan.through, *await federation.make(state.plan))
     departures = await federation.faults()
     assert (f"updates[seq {seq}].decision", "malformed", "merged") in departures
