@@ -206,6 +206,8 @@ class Federation:
             encoding = module("encodings", rule["name"])
             tensors = [one for name, _, shape in self.tensors["merged"] for one in encoding.tensors(rule, name, shape)]
             tensors += self.tensors["freshest"]
+            if len({name for name, _, _ in tensors}) < len(tensors):
+                continue  # a layout that the encoding has no names for
             said = {
                 "base": self.versions[line["base"]].cid,
                 "encoding": canonical(rule).decode(),

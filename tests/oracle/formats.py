@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b32encode
+from collections.abc import Iterable
 from decimal import Decimal
 from hashlib import sha256
 from math import prod
@@ -77,23 +78,27 @@ def cid(digest: bytes, size: int) -> str:
 
 def digest(data: bytes) -> bytes:
     """Return the sha2-256 of a blob's root block."""
-    level = [(part, len(part), len(part)) for part in _parts(data, CHUNK)]  # block, bytes under it, with its tree
+    return root((sha256(part).digest(), len(part)) for part in _parts(data, CHUNK))
+
+
+def root(leaves: Iterable[tuple[bytes, int]]) -> bytes:
+    """Return the sha2-256 of the root block over leaves, each given by digest and length."""
+    level = [(leaf, size, size) for leaf, size in leaves]  # digest, bytes under it, bytes with its tree
     codec = 0x55
     while len(level) > 1:
         level = [_node(codec, level[start : start + LINKS]) for start in range(0, len(level), LINKS)]
         codec = 0x70
-    return sha256(level[0][0]).digest()
+    return level[0][0]
 
 
 def _node(codec: int, below: list[tuple[bytes, int, int]]) -> tuple[bytes, int, int]:
     links = b""
-    for block, _, total in below:
-        name = bytes((1, codec, 0x12, 0x20)) + sha256(block).digest()
-        links += _field(0x12, _field(0x0A, name) + b"\x12\x00\x18" + _varint(total))
+    for leaf, _, total in below:
+        links += _field(0x12, _field(0x0A, bytes((1, codec, 0x12, 0x20)) + leaf) + b"\x12\x00\x18" + _varint(total))
     span = sum(size for _, size, _ in below)
     sizes = b"".join(b"\x20" + _varint(size) for _, size, _ in below)
     node = links + _field(0x0A, b"\x08\x02\x18" + _varint(span) + sizes)
-    return node, span, len(node) + sum(total for _, _, total in below)
+    return sha256(node).digest(), span, len(node) + sum(total for _, _, total in below)
 
 
 def _parts(data: bytes, size: int) -> list[bytes]:

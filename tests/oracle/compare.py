@@ -1,0 +1,80 @@
+"""The oracle beside the package: do both make the same versions of a federation, byte for byte?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import fields
+
+from oracle import federation as oracle
+
+from fedchain.core.errors import Unavailable
+from fedchain.core.ledger.content import Content
+from fedchain.core.ledger.records import Federation, ModelPublished, Payload, Record
+from fedchain.core.ports import Blobs
+
+ANY_LENGTH = {"document", "policy", "certificate"}
+"""Fields of payloads that are bytes of any length, not a word."""
+
+
+def agree(federation: Federation, records: Sequence[Record], *blobs: Blobs) -> list[oracle.Version]:
+    """Recompute a federation with the oracle and compare every version with what is published; returns the versions.
+
+    Of several blob stores each content is taken from the first that has it. What a published manifest calls
+    unavailable is taken as such: records do not tell.
+    """
+    contents = {
+        value.cid: value
+        for record in records
+        for field in fields(record.payload)
+        if isinstance(value := getattr(record.payload, field.name), Content)
+    }
+
+    def fetch(cid: str) -> bytes | None:
+        for some in blobs:
+            with suppress(Unavailable):
+                return some.open(contents[cid]).read(0, contents[cid].size)
+        return None
+
+    claims = [record.payload for record in records if isinstance(record.payload, ModelPublished)]
+    found = oracle.Federation(
+        federation.chain_id,
+        federation.contract,
+        federation.predecessor,
+        federation.predecessor_head,
+        [raw(record) for record in records],
+        fetch,
+        frozenset().union(*(_unavailable(fetch(claim.manifest.cid)) for claim in claims)),
+    )
+    for number, version in enumerate(found.versions):
+        claim = records[version.claim].payload
+        assert isinstance(claim, ModelPublished)
+        assert fetch(claim.manifest.cid) == version.manifest_bytes, f"the manifest of version {number}"
+        assert claim.model.cid == version.cid, f"the model of version {number}"
+    assert {claim.version for claim in claims} <= set(range(len(found.versions))), "a version that follows from nothing"
+    return found.versions
+
+
+def raw(record: Record) -> oracle.Record:
+    """Take a record apart for the oracle."""
+    return oracle.Record(int(record.kind), record.actor, record.time, tuple(words(record.payload)))
+
+
+def words(payload: Payload) -> list[int | bytes]:
+    """List a payload's words as numbers, and its bytes of any length as they are."""
+    found: list[int | bytes] = []
+    for field in fields(payload):
+        value = getattr(payload, field.name)
+        if isinstance(value, Content):
+            found += [int.from_bytes(value.digest, "big"), value.size]
+        elif isinstance(value, bytes):
+            found.append(value if field.name in ANY_LENGTH else int.from_bytes(value, "big"))
+        else:
+            found.append(int(value, 16) if isinstance(value, str) else int(value))
+    return found
+
+
+def _unavailable(manifest: bytes | None) -> set[int]:
+    lines = json.loads(manifest)["updates"] if manifest else []
+    return {line["seq"] for line in lines if line["decision"] == "unavailable"}
