@@ -14,7 +14,7 @@ from fedchain.audit.report import Report
 from fedchain.audit.sources import Source
 from fedchain.audit.versions import Versions
 from fedchain.core.ledger.content import Content
-from fedchain.core.ledger.records import Federation, Head, ModelPublished, PolicySet, Record, UpdateSubmitted
+from fedchain.core.ledger.records import Federation, Head, ModelPublished, Record, UpdateSubmitted
 from fedchain.core.ports import Ledger, Store
 from fedchain.core.rules.history import History
 
@@ -45,9 +45,11 @@ async def verify(
     history = History(federation)
     for record in records:
         history.append(record)
+    for record, reason in history.ignored:
+        findings.note(f"record {record.seq}", f"has no effect: {reason}")
     versions = Versions(
-        history, records, contents=contents, erased=erased, findings=findings, progress=progress, threads=threads
-    )  # fmt: skip
+        history, contents=contents, erased=erased, findings=findings, progress=progress, threads=threads
+    )
     tally = await versions.run()
     last = reading.records[-1].place if reading.records else None
     return Report(
@@ -91,8 +93,6 @@ def _named(records: Sequence[Record]) -> dict[Content, tuple[str, bool]]:
             match record.payload:
                 case ModelPublished(version=version):
                     subject, is_needed = f"{field} of version {version}", True
-                case PolicySet():
-                    subject, is_needed = f"policy of record {record.seq}", True
                 case UpdateSubmitted():
                     subject, is_needed = f"update of record {record.seq}", record.seq <= consumed
                 case _:
