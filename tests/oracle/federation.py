@@ -151,7 +151,7 @@ class Federation:
         for seq in range(opened + 1, stop):
             record, closed = self.records[seq], False
             if record.kind == CLOSED:
-                closed = deadline is not None and record.time >= deadline
+                closed = deadline is not None and record.time >= deadline and record.payload[0] == 0
             elif record.kind == UPDATE:
                 line, q = self._judge(seq, [one for one, _ in admitted], policy)
                 lines.append(line)

@@ -190,6 +190,16 @@ def test_claims_that_count_for_nothing() -> None:
     assert made.floats(1) == [0.5, 0.0]
 
 
+def test_a_restart_closes_no_buffer_and_a_close_before_its_time_neither() -> None:
+    made = Made(policy(), 0.0, 0.0)
+    made.update(ONE, (1, 0))
+    made.add(CLOSED, TWO, 0, b"", wait=59)
+    made.add(CLOSED, GOVERNOR, 5, b"", wait=1)
+    closing = made.add(CLOSED, TWO, 0, b"", wait=0)
+    made.claim(1, closing)
+    assert made.read.versions[1].manifest["through"] == closing
+
+
 def test_a_buffer_that_is_open() -> None:
     made = Made(policy(), 0.0, 0.0)
     made.claim(1, made.update(ONE, (1, 0)))
