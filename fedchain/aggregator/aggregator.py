@@ -16,16 +16,27 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from fedchain.core.errors import FedchainError, Reorganised, Unavailable
 from fedchain.core.formats.document import put
-from fedchain.core.ledger.records import Address, BufferClosed, ModelPublished, Record, Role, Seq, UpdateSubmitted
+from fedchain.core.ledger.records import (
+    Address,
+    BufferClosed,
+    ModelPublished,
+    Record,
+    Role,
+    Seq,
+    UpdateSubmitted,
+    Version,
+)
 from fedchain.core.ports import Ledger, Store
-from fedchain.core.rules.admission import Inspection
-from fedchain.core.rules.history import BufferState
-from fedchain.core.rules.manifest import Discrepancy, Manifest, manifest_of
+from fedchain.core.rules.buffer import BufferState
+from fedchain.core.rules.judged import Inspection
+from fedchain.core.rules.manifest import Discrepancy, Manifest
 from fedchain.core.rules.plan import Plan
+from fedchain.core.rules.policy import Policy
 from fedchain.core.updates.inspection import UNAVAILABLE
 from fedchain.daemon.service import Service
 from fedchain.replica.follower import Fault, Follower
-from fedchain.replica.recompute import inspect_record, plan_again, recompute
+from fedchain.replica.inspector import Inspector
+from fedchain.replica.recompute import plan_again, recompute
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +67,8 @@ class Aggregator(Service):
         self._inspected = asyncio.Event()
         self._closed_at = 0.0
         self._made: Manifest | None = None
+        self._fetching_for: Version | None = None
+        """The version whose buffer the inspections are for."""
         self._version = Gauge("fedchain_version", "Newest published version", registry=self.registry)
         self._published = Counter("fedchain_published", "Versions published by this daemon", registry=self.registry)
         self._merging = Histogram("fedchain_merge_seconds", "Seconds to merge a version", registry=self.registry)
@@ -100,7 +113,7 @@ class Aggregator(Service):
             self._last_error = None
             self._version.set(self.follower.history.applied - 1)
             if self.not_ready() is None:
-                state = self.follower.history.buffer_state(self._inspections)
+                state = await asyncio.to_thread(self.follower.history.buffer().judge, dict(self._inspections))
                 self._fetch_ahead(state)
                 if state.plan is not None:
                     await self._publish(state.plan)
@@ -161,26 +174,26 @@ class Aggregator(Service):
                 raise
             log.warning("version %d: %s; merging it again", version, error)
             await self._hold(version - 1)
-            plan = plan_again(manifest, self.follower.history)
-            await recompute(
-                plan, await self.follower.layout(), self._store, self._store.local.create(), threads=self._threads
-            )
+            plan = plan_again(manifest, self.follower.manifests.get(version - 1), self.follower.history)
+            layout, create = await self.follower.layout(), self._store.local.create
+            await recompute(plan, layout, self._store, create, threads=self._threads)
 
     def _fetch_ahead(self, state: BufferState) -> None:
         """Start to fetch and inspect every update that is not consumed yet; forget those that are."""
-        tail = {record.seq: record for record in self.follower.history.tail}
-        for seq in self._inspections.keys() - tail.keys():
-            del self._inspections[seq]
+        if state.version != self._fetching_for:
+            self._fetching_for = state.version
+            tail = {record.seq for record in self.follower.history.tail}
+            self._inspections = {seq: found for seq, found in self._inspections.items() if seq in tail}
         for record in state.to_inspect:
             if record.seq not in self._inspecting:
-                self._inspecting[record.seq] = asyncio.create_task(self._inspect(record))
+                self._inspecting[record.seq] = asyncio.create_task(self._inspect(record, state.policy))
 
-    async def _inspect(self, record: Record) -> None:
+    async def _inspect(self, record: Record, policy: Policy) -> None:
         """Find out what an update's content is; give its site some time to bring it."""
         try:
             async with self._slots:
-                layout = await self.follower.layout()
-                found = await inspect_record(record, self.follower.history, layout, self._store)
+                inspector = Inspector(self.follower.history, await self.follower.layout(), self._store)
+                found = await inspector.inspect(record, policy)
             if found is UNAVAILABLE and time.time() < record.time + self._unavailable_after_s:
                 log.info("record %d: no peer has %s yet", record.seq, record.payload)
                 await asyncio.sleep(RETRY_S)
@@ -202,14 +215,14 @@ class Aggregator(Service):
         self._doing = f"merging version {plan.version}"
         started = time.monotonic()
         layout = await self.follower.layout()
-        model = await recompute(plan, layout, self._store, self._store.local.create(), threads=self._threads)
+        made = await recompute(plan, layout, self._store, self._store.local.create, threads=self._threads)
         self._merging.observe(time.monotonic() - started)
-        self._made = manifest_of(history.federation, plan, model)
+        self._made, model = made.manifest(history.federation), made.merged.model
         manifest = await asyncio.to_thread(put, self._store.local, self._made.canonical())
         claim = ModelPublished(plan.version, plan.through, history.heads[plan.through], model, manifest)
         if plan.version < len(history.published):
             theirs = history.published[plan.version].claim
-            if (claim.model, claim.manifest) != (theirs.model, theirs.manifest):
+            if (claim.through, model, manifest) != (theirs.through, theirs.model, theirs.manifest):
                 raise Unavailable(f"version {plan.version} is published as other bytes, which no peer has: {theirs}")
             return
         await self.follower.advance()  # of two equal claims the later one is gas spent for nothing

@@ -13,7 +13,7 @@ from fedchain.audit.contents import Contents
 from fedchain.audit.formatting import place_fields, record_fields, time_text
 from fedchain.core.errors import ConfigError, FormatError, Unavailable
 from fedchain.core.ledger.records import ModelPublished, Record, UpdateSubmitted
-from fedchain.core.rules.admission import Decision
+from fedchain.core.rules.judged import Decision
 from fedchain.core.rules.manifest import Manifest, UpdateLine
 
 TableRow = dict[str, Any]
@@ -22,7 +22,7 @@ WAITING = "waiting"
 """What is said of an update that no version has consumed yet."""
 
 LINE: Final = (
-    "seq", "site", "base", "samples", "decision", "staleness", "weight", "max_abs", "norm2", "cid", "size",
+    "seq", "site", "base", "samples", "decision", "staleness", "weights", "max_abs", "norm2", "cid", "size",
 )  # fmt: skip
 """What a version's lines say, in the order of its columns."""
 
@@ -78,7 +78,7 @@ class Questions:
         found: TableRow = {"seq": record.seq, "time_utc": time_text(record.time), **record_fields(record)}
         update = self._update_row(record)
         if update is not None:
-            found |= {"decision": update["decision"], "in_version": update["version"], "weight": update["weight"]}
+            found |= {"decision": update["decision"], "in_version": update["version"], "weights": update["weights"]}
         return found | place_fields(record)
 
     def version(self, number: int) -> tuple[TableRow, list[TableRow]]:
@@ -94,10 +94,10 @@ class Questions:
         if manifest is not None:
             row |= {
                 "parent": manifest.parent.cid if manifest.parent else None,
-                "policy": manifest.policy.cid if manifest.policy else None,
+                "policy": manifest.policy,
                 "first": manifest.first,
-                "divisor": manifest.divisor,
-                "software": manifest.software,
+                "divisors": list(manifest.divisors),
+                "integers": manifest.integers,
             }
         lines = [line.model_dump(mode="json") for line in manifest.updates] if manifest else []
         lines = [{key: line[key] for key in LINE} for line in lines]
@@ -124,7 +124,7 @@ class Questions:
             "decision": str(line.decision) if line else unknown,
             "version": version,
             "staleness": line.staleness if line else None,
-            "weight": line.weight if line else None,
+            "weights": list(line.weights) if line else None,
             "cid": update.content.cid,
         }
 

@@ -49,7 +49,7 @@ async def verify(
         findings.note(f"record {record.seq}", f"has no effect: {reason}")
     versions = Versions(
         history, contents=contents, erased=erased, findings=findings, progress=progress, threads=threads
-    )
+    )  # fmt: skip
     tally = await versions.run()
     last = reading.records[-1].place if reading.records else None
     return Report(

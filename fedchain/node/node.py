@@ -33,14 +33,13 @@ from fedchain.core.ledger.records import (
     Payload,
     Role,
     Seq,
-    UpdateSubmitted,
     Verdict,
     Version,
 )
 from fedchain.core.ports import Ledger, Store
 from fedchain.core.rules.history import Published
 from fedchain.core.rules.manifest import Discrepancy, Manifest
-from fedchain.core.updates.encodings.q24 import Q24
+from fedchain.core.rules.policy import Policy
 from fedchain.core.updates.updatefile import write_update
 from fedchain.daemon.service import Service
 from fedchain.node.journal import Journal, JournalEntry
@@ -178,26 +177,11 @@ class Node(Service):
                 self._spawn(self._report(latest))
 
     def _has_room(self) -> bool:
-        """Tell whether one more update of this site fits the open buffer; one that is too stale takes no room.
-
-        Counted are the journal's updates: two equal ones are one record. The ledger's are added where a journal was
-        lost.
-        """
+        """Tell whether one more update of this site fits the open buffer."""
         history = self.follower.history
-        latest = history.latest
-        assert latest is not None
-        _, _, policy = history.policy(latest.consumed)
-        entries = [*self._journal.waiting(), *self._journal.included_since(latest.consumed + 1)]
-        journalled = {entry.seq for entry in entries}
-        bases = [entry.base for entry in entries] + [
-            record.payload.base
-            for record in history.tail
-            if isinstance(record.payload, UpdateSubmitted)
-            and record.actor == self._member
-            and record.seq not in journalled
-        ]
-        oldest = latest.version - policy.admission.max_staleness
-        return sum(base >= oldest for base in bases) < policy.buffer.per_site
+        assert history.latest is not None
+        entries = [*self._journal.waiting(), *self._journal.included_since(history.latest.consumed + 1)]
+        return history.room(self._member, [(entry.base, entry.seq) for entry in entries]) > 0
 
     async def _train(self) -> None:
         """Train on the newest version and store the update."""
@@ -210,16 +194,18 @@ class Node(Service):
         trained = await self._trainer.train(self._arrays, seed, self._config.training.steps)
         await asyncio.sleep(max(0.0, (self._config.training.at_least_s or 0.0) - (time.monotonic() - started)))
         layout = await self.follower.layout()
-        content = await asyncio.to_thread(self._store_update, layout, base, trained.arrays)
+        _, policy = self.follower.history.policy(Seq(self.follower.history.length))
+        content = await asyncio.to_thread(self._store_update, layout, base, policy, trained.arrays)
         self._journal.stored(entry, trained.fit.samples, content)
         self._stored.set()
         self._trainings.inc()
         self._seconds.inc(trained.seconds)
         log.info("trained on version %d: %s, %s", entry.base, content.cid, _plain(dict(trained.fit.metrics)))
 
-    def _store_update(self, layout: Layout, base: Content, trained: dict[str, Any]) -> Content:
+    def _store_update(self, layout: Layout, base: Content, policy: Policy, trained: dict[str, Any]) -> Content:
         """Encode, seal (policy: none) and store what training changed."""
-        return write_update(layout, self._member, base, trained, self._arrays, Q24(), self._store.local.create())
+        out, encoding = self._store.local.create(), policy.encodings[0]
+        return write_update(layout, self._member, base, trained, self._arrays, encoding, out)
 
     async def _submit_forever(self) -> None:
         """Bring every stored update to the ledger, oldest first."""

@@ -35,7 +35,7 @@ from fedchain.core.ledger.records import (
     address,
 )
 from fedchain.core.ports import Blobs
-from fedchain.core.rules.admission import Inspection
+from fedchain.core.rules.judged import Inspection
 from fedchain.core.rules.manifest import Manifest, genesis_manifest, manifest_of
 from fedchain.core.rules.plan import Plan
 from fedchain.core.rules.policy import Policy, fedbuff

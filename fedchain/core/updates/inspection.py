@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from fedchain.core.formats.layout import MAX_BITS, Layout
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import Address
 from fedchain.core.ports import BlobReader
-from fedchain.core.rules.admission import NORM2_BITS, Decision, Inspection
+from fedchain.core.rules.admission import NORM2_BITS
+from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.updates.encodings.encoding import EncodingParameters
 from fedchain.core.updates.fixed_point import BLOCK, Q_LIMIT
 from fedchain.core.updates.updatefile import UpdateFile
@@ -23,6 +24,13 @@ UNAVAILABLE = Inspection(Decision.UNAVAILABLE)
 
 _LEAST_RUN: Final = 1 << 12
 """Elements below which a read costs more than what it brings."""
+
+
+class Vector(Protocol):
+    """Integers of the layout's merged elements: an update, or a strategy's state."""
+
+    def read_into(self, start: int, out: NDArray[np.int32]) -> None:
+        """Read elements [start, start + len(out))."""
 
 
 def inspect(
@@ -40,8 +48,8 @@ def inspect(
         return MALFORMED
 
 
-def gram(updates: Sequence[UpdateFile], layout: Layout) -> tuple[tuple[int, ...], ...]:
-    """Compute the Gram matrix of updates, G_ij = Σ q_i q_j · 2^(60-2b), exactly; symmetric, one row per update.
+def gram(updates: Sequence[Vector], layout: Layout) -> tuple[tuple[int, ...], ...]:
+    """Compute the Gram matrix of vectors, G_ij = Σ q_i q_j · 2^(60-2b), exactly; symmetric, one row per vector.
 
     Raises FormatError, Corrupt as reading does.
     """

@@ -25,7 +25,7 @@ from fedchain.audit.findings import Rule
 from fedchain.core.formats.modelfile import read_model, write_model
 from fedchain.core.ledger.content import Content, Digest
 from fedchain.core.ledger.records import ContentErased, MemberSet, Role, UpdateSubmitted
-from fedchain.core.rules.admission import Decision, Inspection
+from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.rules.manifest import UpdateLine
 from fedchain.core.rules.policy import fedasync, fedavg, fedbuff
 from fedchain.core.strategies.staleness import ONE

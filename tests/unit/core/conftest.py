@@ -27,8 +27,8 @@ from fedchain.core.ledger.records import (
     Version,
 )
 from fedchain.core.ports import BlobReader
-from fedchain.core.rules.admission import Decision, Inspection
 from fedchain.core.rules.history import BufferState, History
+from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.rules.manifest import Discrepancy, Manifest, genesis_manifest, manifest_of
 from fedchain.core.rules.plan import Entry, Plan
 from fedchain.core.rules.policy import AdmissionRules, BufferRules, Policy

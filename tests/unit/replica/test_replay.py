@@ -13,7 +13,7 @@ from fedchain.core.errors import FormatError, Unavailable
 from fedchain.core.formats.modelfile import read_model
 from fedchain.core.ledger.content import Content, Digest
 from fedchain.core.ledger.records import Address, ModelPublished, PolicySet, Version
-from fedchain.core.rules.admission import Decision
+from fedchain.core.rules.judged import Decision
 from fedchain.core.rules.manifest import manifest_of
 from fedchain.core.updates.inspection import MALFORMED
 from fedchain.replica.recompute import inspect_record, plan_again

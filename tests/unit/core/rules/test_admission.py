@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedchain.core.rules.admission import Candidate, Decision, Inspection, judge_content, judge_records
+from fedchain.core.rules.admission import judge_content, judge_records
+from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.rules.policy import AdmissionRules
 
 RULES = AdmissionRules(max_staleness=3, updates_per_site=5)

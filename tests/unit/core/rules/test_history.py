@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from fedchain.core.errors import FedchainError, HeadMismatch
 from fedchain.core.ledger.records import Role, Seq, first_head, next_head
-from fedchain.core.rules.admission import Decision, Inspection
 from fedchain.core.rules.history import History
+from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.updates.inspection import MALFORMED
 
 Make = Callable[..., Any]

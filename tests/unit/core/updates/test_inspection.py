@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays_of
 from fedchain.core.formats.layout import Layout, Rule
 from fedchain.core.formats.modelfile import layout_of, write_update
 from fedchain.core.ledger.content import Content, Digest
-from fedchain.core.rules.admission import Decision, Inspection
+from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.updates.fixed_point import BLOCK
 from fedchain.core.updates.inspection import inspect
 from fedchain.store.memory import MemoryBlobs
