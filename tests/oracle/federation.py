@@ -116,7 +116,7 @@ class Federation:
             x = parent.data[name].astype(np.float64)
             with np.errstate(all="ignore"):
                 new = strategy.step(policy["strategy"], x, q, self.rules[name], weighed, bases).astype(np.float32)
-            data[name] = np.where(np.isfinite(new), _flushed(new), parent.data[name])
+            data[name] = _flushed(np.where(np.isfinite(new), new, parent.data[name]))
         freshest = max(admitted, key=lambda one: (one[0]["base"], one[0]["seq"]))[1]
         self.merged += [line for line, _ in admitted]
         data |= {name: freshest[name] for name, _, _ in self.tensors["freshest"]}
