@@ -15,7 +15,7 @@ from fedchain.core.rules.history import History
 from fedchain.core.rules.judged import Decision, JudgedUpdate
 from fedchain.core.rules.manifest import Manifest, manifest_of
 from fedchain.core.rules.plan import Plan
-from fedchain.core.strategies.merge import Merge, Merged, MergeInputs
+from fedchain.core.strategies.merge import OUTPUT_CHUNK, Merge, Merged, MergeInputs
 from fedchain.core.strategies.statefile import ZEROS, StateFile
 from fedchain.core.strategies.strategy import Gram
 from fedchain.core.updates.inspection import gram
@@ -100,7 +100,7 @@ def _recompute(
     return Recomputed(plan, run_merge(merge, create, threads), measured)
 
 
-def run_merge(merge: Merge, create: Callable[[], BlobWriter], threads: int) -> Merged:
+def run_merge(merge: Merge, create: Callable[[], BlobWriter], threads: int, chunk: int = OUTPUT_CHUNK) -> Merged:
     """Run a merge on so many threads: the next chunk is computed while the last one is hashed and written."""
     with ThreadPoolExecutor(threads, "merge") as pool:
 
@@ -113,7 +113,7 @@ def run_merge(merge: Merge, create: Callable[[], BlobWriter], threads: int) -> M
 
             return wait
 
-        return merge.run(create, parts=threads, start=start)
+        return merge.run(create, parts=threads, start=start, chunk=chunk)
 
 
 def _open(update: JudgedUpdate, plan: Plan, layout: Layout, blobs: dict[Content, BlobReader]) -> UpdateFile:

@@ -39,11 +39,13 @@ from fedchain.core.rules.judged import Inspection
 from fedchain.core.rules.manifest import Manifest, genesis_manifest, manifest_of
 from fedchain.core.rules.plan import Plan
 from fedchain.core.rules.policy import Policy, fedbuff
+from fedchain.core.strategies.merge import Merged
 from fedchain.core.updates.encodings.q24 import Q24
 from fedchain.core.updates.updatefile import write_update
 from fedchain.ledger.memory import FEDERATION, MemoryChain
 from fedchain.replica.follower import Follower
-from fedchain.replica.recompute import inspect_record, recompute
+from fedchain.replica.inspector import Inspector, decide
+from fedchain.replica.recompute import recompute
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
 
@@ -133,12 +135,16 @@ class Simulation:
         """Publish version 0; what is given stands in for the model, or for keys of its manifest."""
         model = model or write_model(self.layout, self.genesis(), self.blobs.create())
         manifest = genesis_manifest(self.chain.federation, model).model_copy(update=changes)
-        claim = ModelPublished(Version(0), Seq(through), model, self.put(manifest.canonical()))
-        return self.act(AGGREGATOR, claim)
+        return self.claim(AGGREGATOR, 0, through, model, self.put(manifest.canonical()))
+
+    def claim(self, actor: Address, version: int, through: int, model: Content, manifest: Content) -> Record:
+        """Claim a version on the head after record `through`."""
+        head = self.chain.heads[through + 1]
+        return self.act(actor, ModelPublished(Version(version), Seq(through), head, model, manifest))
 
     def set_policy(self, policy: Policy) -> Record:
         """Let the governor set a policy."""
-        return self.act(GOVERNOR, PolicySet(self.put(policy.canonical())))
+        return self.act(GOVERNOR, PolicySet(policy.canonical()))
 
     def model(self, version: int) -> Content:
         """Name the model of a version."""
@@ -185,20 +191,18 @@ class Simulation:
         """Judge the open buffer as the rules say, but for the inspections given; it must have closed."""
         await self.follower.advance()
         history = self.follower.history
-        found = dict(inspections or {})
-        while (state := history.buffer_state(found)).to_inspect:
-            for record in state.to_inspect:
-                found.setdefault(record.seq, await inspect_record(record, history, self.layout, self.store))
+        inspector = Inspector(history, self.layout, self.store)
+        state = await decide(history.open_buffer(), inspector.inspect, dict(inspections or {}), Seq(history.length))
         assert state.plan is not None, f"{len(state.admitted)} of {state.size} updates are admitted"
         return state.plan
 
     async def merge(self, plan: Plan) -> Content:
         """Merge a plan into a stored model."""
-        return await recompute(plan, self.layout, self.store, self.blobs.create())
+        return (await recompute(plan, self.layout, self.store, self.blobs.create)).merged.model
 
     async def manifest(self, plan: Plan, model: Content | None = None) -> Manifest:
         """Describe a plan and its result."""
-        return manifest_of(self.chain.federation, plan, model or await self.merge(plan))
+        return manifest_of(self.chain.federation, plan, Merged(model or await self.merge(plan)))
 
     async def publish(
         self,
@@ -215,7 +219,7 @@ class Simulation:
         manifest = manifest or await self.manifest(plan, model)
         named = self.put(manifest if isinstance(manifest, bytes) else manifest.canonical())
         last = plan.through if through is None else Seq(through)
-        return self.act(actor, ModelPublished(plan.version, last, model, named))
+        return self.claim(actor, plan.version, last, model, named)
 
     async def round(self, *numbers: int) -> Record:
         """Let sites submit on the newest version, and publish what they make."""
@@ -237,5 +241,5 @@ def without_line(manifest: Manifest, seq: int) -> Manifest:
 
 def with_entry(plan: Plan, seq: int, **changes: Any) -> Plan:
     """Change one update's entry in a plan."""
-    entries = tuple(replace(entry, **changes) if entry.seq == seq else entry for entry in plan.entries)
-    return replace(plan, entries=entries)
+    updates = tuple(replace(one, **changes) if one.seq == seq else one for one in plan.updates)
+    return replace(plan, updates=updates)

@@ -124,10 +124,9 @@ class History:
 
     def _claim(self, record: Record, claim: ModelPublished) -> None:
         """Take a claim as the next version, or say why it has no effect."""
-        if claim.version != len(self.published):
-            self.ignored.append(
-                (record, f"claims version {claim.version}, where version {len(self.published)} was the next")
-            )
+        due = len(self.published)
+        if claim.version != due:
+            self.ignored.append((record, f"claims version {claim.version}, where version {due} was the next"))
         elif claim.through >= record.seq:
             self.ignored.append((record, f"claims records through {claim.through}, which is not before it"))
         elif claim.head != self.heads[claim.through]:

@@ -69,7 +69,7 @@ def step(block: Block, weights: Weights, parameters: Mean) -> Step:
     return change.astype(np.float32), NO_STATE
 
 
-MEAN: Final = Strategy(
+STRATEGY: Final = Strategy(
     Mean,
     weigh,
     step,

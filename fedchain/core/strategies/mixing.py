@@ -51,7 +51,7 @@ def step(block: Block, weights: Weights, parameters: Mixing) -> Step:
     return change.astype(np.float32), NO_STATE
 
 
-MIXING: Final = Strategy(
+STRATEGY: Final = Strategy(
     Mixing,
     weigh,
     step,

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final, Union
 
 from pydantic import Field
 
-from fedchain.core.strategies.mean import MEAN
-from fedchain.core.strategies.mixing import MIXING
 from fedchain.core.strategies.strategy import Parameters, Preset, Strategy
 
+_MODULES: Final = (
+    "mean",
+    "mixing",
+    "median",
+)
+
 STRATEGIES: Final[dict[str, Strategy[Any]]] = {
-    strategy.name: strategy
-    for strategy in (
-        MEAN,
-        MIXING,
-    )
+    name: import_module(f"fedchain.core.strategies.{name}").STRATEGY for name in _MODULES
 }
+"""Every strategy by its name, which is its module's."""
 
 PRESETS: Final[dict[str, Preset]] = {
     name: preset for strategy in STRATEGIES.values() for name, preset in strategy.presets.items()
