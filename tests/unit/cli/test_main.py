@@ -133,14 +133,20 @@ SIGNED = "--key key.json --password-file password"
         ("member list --federation other.toml", "other.toml: there is no such file; `fedchain deploy` writes it"),
         ("member list --federation password", "password: not TOML"),
         (f"member set 0x12 --roles trainer {SIGNED}", "'0x12' is not an address"),
-        (f"member set {MEMBER} --roles boss {SIGNED}", "--roles boss: none, governor, trainer, aggregator, auditor"),
+        (
+            f"member set {MEMBER} --roles boss {SIGNED}",
+            "unknown role 'boss'; choose from none, governor, trainer, aggregator, auditor",
+        ),
         (
             f"member set {MEMBER} --roles trainer --key key.json --password-file wrong",
             "key.json: the key does not open",
         ),
         (f"policy set --blobs blobs {SIGNED}", "policy set needs either --algorithm or --file"),
         (f"policy set --blobs blobs {SIGNED} --algorithm fedavg --file policy.json", "either --algorithm or --file"),
-        (f"policy set --blobs blobs {SIGNED} --algorithm fedsgd", "--algorithm fedsgd: fedbuff, fedasync and fedavg"),
+        (
+            f"policy set --blobs blobs {SIGNED} --algorithm fedsgd",
+            "unknown --algorithm 'fedsgd'; choose from fedbuff, fedasync, fedavg",
+        ),
         (f"policy set --blobs blobs {SIGNED} --algorithm fedbuff --size 0", "policy fedbuff: size"),
         (f"policy set --blobs blobs {SIGNED} --algorithm fedasync --rate 0", "policy fedasync: rate = 0.0"),
         (f"policy set --blobs blobs {SIGNED} --file missing.json", "missing.json: No such file"),
