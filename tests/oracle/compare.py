@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import fields
+from pathlib import Path
 
 from oracle import federation as oracle
 
 from fedchain.core.errors import Unavailable
 from fedchain.core.ledger.content import Content
-from fedchain.core.ledger.records import Federation, ModelPublished, Payload, Record
+from fedchain.core.ledger.records import Federation, ModelPublished, Payload, Record, Seq
 from fedchain.core.ports import Blobs
+from fedchain.ledger.mirror import Mirror
+from fedchain.store.files import FileBlobs
 
 ANY_LENGTH = {"document", "policy", "certificate"}
 """Fields of payloads that are bytes of any length, not a word."""
@@ -52,8 +55,13 @@ def agree(federation: Federation, records: Sequence[Record], *blobs: Blobs) -> l
         assert isinstance(claim, ModelPublished)
         assert fetch(claim.manifest.cid) == version.manifest_bytes, f"the manifest of version {number}"
         assert claim.model.cid == version.cid, f"the model of version {number}"
-    assert {claim.version for claim in claims} <= set(range(len(found.versions))), "a version that follows from nothing"
     return found.versions
+
+
+def agree_on_disk(mirror: Path, *folders: Path) -> list[oracle.Version]:
+    """Compare as `agree`, from a daemon's copy of the records and from folders of blobs."""
+    with closing(Mirror.open(mirror)) as opened:
+        return agree(opened.origin.federation, opened.records(Seq(0)), *map(FileBlobs, folders))
 
 
 def raw(record: Record) -> oracle.Record:

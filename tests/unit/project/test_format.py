@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,10 @@ from fedchain.core.rules.judged import Decision
 from fedchain.core.rules.policy import Policy
 from fedchain.core.strategies.registry import STRATEGIES
 from fedchain.core.updates.encodings.registry import ENCODINGS
+from fedchain.ledger import mirror, outbox
 from fedchain.ledger.artifact import artifact
+from fedchain.node import journal
+from fedchain.system.database import Schema
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs" / "format.md").read_text()
@@ -107,3 +112,23 @@ def test_reasons_strategies_encodings_and_keys_of_a_policy() -> None:
     policy = TEXT.split("## 4. Policy")[1].split("## 5.")[0]
     keys = {key.split(".")[0] for key in re.findall(r"^\| `([a-z_.]+)` \|", policy, re.MULTILINE)}
     assert keys == set(Policy.model_fields)
+
+
+def test_local_files_are_as_shown() -> None:
+    local = TEXT.split("## 8. On one machine")[1]
+    rows = re.findall(r"^\|(.*?)\| `(\w+)`.*? \| (.*) \|$", local, re.MULTILINE)
+    shown = {table: re.findall(r"`(\w+)`", columns) for _, table, columns in rows}
+    versions = [int(number) for file, _, _ in rows for number in re.findall(r"`user_version` (\d)", file)]
+    schemas = [mirror.SCHEMA, outbox.SCHEMA, journal.SCHEMA]
+    assert versions == [schema.version for schema in schemas]
+    assert shown == {name: columns for schema in schemas for name, columns in tables(schema).items()}
+
+
+def tables(schema: Schema) -> dict[str, list[str]]:
+    """The tables that a schema creates, with their columns."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        for statement in schema.statements:
+            database.execute(statement)
+        query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+        names = [row[0] for row in database.execute(query)]
+        return {name: [row[1] for row in database.execute(f"PRAGMA table_info({name})")] for name in names}
