@@ -52,7 +52,7 @@ class Federation:
             return list(await ledger.records())
 
     async def audit(self, actors: Sequence[Actor]) -> tuple[int, str]:
-        """Run the audit as a program of its own over the actors' blobs, and the oracle; returns exit code and output."""
+        """Run the audit as a program over the actors' blobs, and the oracle beside it; returns exit code and output."""
         blobs = [word for actor in actors for word in ("--blobs", str(actor.blobs))]
         command = ["audit", "verify", "--federation", str(self.stage.federation), *blobs]
         process = await asyncio.create_subprocess_exec(

@@ -12,6 +12,7 @@ from fedchain.core.updates.encodings.encoding import Encoding, EncodingParameter
 
 _MODULES: Final = (
     "q24",
+    "int8",
 )  # fmt: skip
 
 ENCODINGS: Final[dict[str, Encoding[Any]]] = {
