@@ -73,8 +73,8 @@ contract FederationLedger is IFederationLedger {
 
     /// @inheritdoc IFederationLedger
     function submitUpdate(uint64 base, uint64 samples, Content calldata content) external onlyRole(Roles.TRAINER) {
-        _checkUpdate(_versions, base, samples, content);
-        _head = _submit(_head, msg.sender, base, samples, content);
+        _checkUpdate(_versions, base, samples, content.size);
+        _head = _submit(_head, msg.sender, base, samples, content.digest, content.size);
     }
 
     /// @inheritdoc IFederationLedger
@@ -229,21 +229,22 @@ contract FederationLedger is IFederationLedger {
         address site = signed.site;
         uint64 base = signed.base;
         uint64 samples = signed.samples;
-        Content memory content = signed.content;
+        bytes32 digest = signed.content.digest;
+        uint64 size = signed.content.size;
         uint64 nonce = signed.nonce;
         uint64 deadline = signed.deadline;
 
         bytes32 values = keccak256(
-            abi.encode(SIGNED_UPDATE_TYPEHASH, site, base, samples, content, nonce, deadline)
+            abi.encode(SIGNED_UPDATE_TYPEHASH, site, base, samples, digest, size, nonce, deadline)
         );
         address signer = _recover(keccak256(abi.encodePacked(hex"1901", domain, values)), signed.signature);
         if (signer != site || signer == address(0)) revert BadSignature(site);
-        _checkUpdate(versions_, base, samples, content);
+        _checkUpdate(versions_, base, samples, size);
 
         Member storage member_ = _members[site];
         if (member_.roles & Roles.TRAINER == 0 || nonce != member_.nonce || block.timestamp > deadline) return head_;
         member_.nonce = nonce + 1;
-        return _submit(head_, site, base, samples, content);
+        return _submit(head_, site, base, samples, digest, size);
     }
 
     /// @dev Returns who signed `digest`; zero where `signature` is none in its one allowed form.
@@ -269,17 +270,20 @@ contract FederationLedger is IFederationLedger {
         address site,
         uint64 base,
         uint64 samples,
-        Content memory content
+        bytes32 digest,
+        uint64 size
     ) private returns (bytes32 newHead) {
-        newHead = keccak256(abi.encode(head_, Kind.UpdateSubmitted, site, block.timestamp, base, samples, content));
-        emit UpdateSubmitted(site, base, samples, content);
+        newHead = keccak256(
+            abi.encode(head_, Kind.UpdateSubmitted, site, block.timestamp, base, samples, digest, size)
+        );
+        emit UpdateSubmitted(site, base, samples, Content(digest, size));
     }
 
     /// @dev Reverts with {UnknownBase}, {NoSamples} or {EmptyContent}.
-    function _checkUpdate(uint64 versions_, uint64 base, uint64 samples, Content memory content) private pure {
+    function _checkUpdate(uint64 versions_, uint64 base, uint64 samples, uint64 size) private pure {
         if (base >= versions_) revert UnknownBase(base, versions_);
         if (samples == 0) revert NoSamples();
-        if (content.size == 0) revert EmptyContent();
+        if (size == 0) revert EmptyContent();
     }
 
     /// @dev Reverts with {Unauthorized} unless one of the roles in `needed` is among `roles`.

@@ -41,12 +41,14 @@ async def verify(
     reading = await read(federation, copy=copy, ledger=ledger, given=head, findings=findings)
     records, erased = check_authority(reading.records, findings)
     contents = Contents(sources, fallback, findings)
-    await _check_contents(records, contents, erased, findings, progress)
     history = History(federation)
     for record in records:
         history.append(record)
     for record, reason in history.ignored:
         findings.note(f"record {record.seq}", f"has no effect: {reason}")
+    ignored = {record.seq for record, _ in history.ignored}
+    named = _named([record for record in records if record.seq not in ignored])
+    await _check_contents(named, contents, erased, findings, progress)
     versions = Versions(
         history, contents=contents, erased=erased, findings=findings, progress=progress, threads=threads
     )  # fmt: skip
@@ -69,10 +71,13 @@ async def verify(
 
 
 async def _check_contents(
-    records: Sequence[Record], contents: Contents, erased: frozenset[Content], findings: Findings, progress: Progress
+    named: dict[Content, tuple[str, bool]],
+    contents: Contents,
+    erased: frozenset[Content],
+    findings: Findings,
+    progress: Progress,
 ) -> None:
-    """Hash every blob that a record names, wherever it lies."""
-    named = _named(records)
+    """Hash every blob that a record with an effect names, wherever it lies."""
     missing = []
     for done, (content, (subject, is_needed)) in enumerate(named.items()):
         progress("blobs", done, len(named))

@@ -56,29 +56,36 @@ def gram(updates: Sequence[Vector], layout: Layout) -> tuple[tuple[int, ...], ..
     count = len(updates)
     rows = [[0] * count for _ in updates]
     step = max(_LEAST_RUN, BLOCK // max(1, count))  # so that a run of every update stays in a core's cache
-    room = np.empty((count, min(step, layout.elements)), np.int32)
+    q = np.empty(min(step, layout.elements), np.int32)
+    wide, room = np.empty((count, q.size), np.int64), np.empty(q.size, np.int64)
     for start, stop, bits in _runs(layout, step):
-        q = room[:, : stop - start]
-        for update, run in zip(updates, q, strict=True):
-            update.read_into(start, run)
-        largest = [_largest(run) for run in q]
+        n = stop - start
+        largest = []
+        for update, row in zip(updates, wide, strict=True):
+            update.read_into(start, q[:n])
+            np.copyto(row[:n], q[:n])
+            largest.append(_largest(q[:n]))
         for i in range(count):
             for j in range(i + 1):
-                rows[i][j] += _dot(q[i], q[j], largest[i] * largest[j]) << (NORM2_BITS - 2 * bits)
+                np.multiply(wide[i, :n], wide[j, :n], out=room[:n])
+                rows[i][j] += _sum(room[:n], largest[i] * largest[j]) << (NORM2_BITS - 2 * bits)
     return tuple(tuple(rows[max(i, j)][min(i, j)] for j in range(count)) for i in range(count))
 
 
 def _measure(update: UpdateFile, layout: Layout) -> Inspection:
     max_abs = norm2 = 0
     q = np.empty(min(BLOCK, layout.elements), np.int32)
+    room = np.empty(q.size, np.int64)
     for start, stop, bits in _runs(layout, BLOCK):
-        run = q[: stop - start]
+        run, squares = q[: stop - start], room[: stop - start]
         update.read_into(start, run)
         largest = _largest(run)
         if largest > Q_LIMIT:
             return MALFORMED
         max_abs = max(max_abs, largest << (MAX_BITS - bits))
-        norm2 += _dot(run, run, largest * largest) << (NORM2_BITS - 2 * bits)
+        np.copyto(squares, run)
+        np.multiply(squares, squares, out=squares)
+        norm2 += _sum(squares, largest * largest) << (NORM2_BITS - 2 * bits)
     return Inspection(None, max_abs, norm2)
 
 
@@ -93,9 +100,8 @@ def _largest(q: NDArray[np.int32]) -> int:
     return max(int(q.max()), -int(q.min()))
 
 
-def _dot(a: NDArray[np.int32], b: NDArray[np.int32], largest: int) -> int:
-    """Sum a·b exactly; no product is larger than `largest`."""
-    products = np.multiply(a, b, dtype=np.int64)
-    if largest * a.size < 2**63:
+def _sum(products: NDArray[np.int64], largest: int) -> int:
+    """Sum products of two q exactly; none is larger than `largest`."""
+    if largest * products.size < 2**63:
         return int(products.sum())
-    return (int((products >> 32).sum()) << 32) + int((products & 0xFFFFFFFF).sum())  # a product fits 63 bits
+    return (int((products >> 32).sum()) << 32) + int((products & 0xFFFFFFFF).sum())
