@@ -22,7 +22,7 @@ START: Final = 1_700_000_000
 DAY: Final = 86_400.0
 
 _TICK: Final = 1e-6
-"""The least step of time in seconds: more than the rounding error of a time in this century."""
+"""What time is rounded to, in seconds: more than the error of a floating-point time in this century."""
 
 
 class Deadlock(RuntimeError):
@@ -68,6 +68,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._threads = 0
         """Calls in executors that have not ended."""
         super().__init__(_Selector(self._nothing_ready))
+        self._clock_resolution = _TICK  # asyncio's own: what is due within it is due now
 
     def time(self) -> float:
         """Return the virtual clock's seconds."""

@@ -56,7 +56,8 @@ class Services:
         self.federation = federation
         self.processes: dict[Address, Process] = {}
         """Those that run, and those that ended by themselves."""
-        self._pace = pace or Pace(random=Random(federation.seed).random)  # noqa: S311 - jitter, not a secret
+        jitter = Random(federation.seed).random  # noqa: S311 - not a secret
+        self._pace = pace or Pace(idle_s=60.0, random=jitter)  # the chain in memory tells at once what is new
         self._folder = folder
         self._journals: dict[Address, LastingJournal] = {}
         self._stopped: dict[Address, Callable[[], Service]] = {}

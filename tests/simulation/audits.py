@@ -1,43 +1,39 @@
-"""The audit of a simulated federation."""
+"""The audit of a simulated federation, and the oracle beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from oracle.compare import agree
-from simulation.federation import Simulation
 
 from fedchain.audit.chain import Copy
 from fedchain.audit.findings import Finding
 from fedchain.audit.report import Report
-from fedchain.audit.sources import LocalSource, Source
-from fedchain.audit.verify import verify
+from fedchain.audit.sources import Source
 from fedchain.core.ports import Ledger
-from fedchain.store.alone import LoneStore
-from fedchain.store.memory import MemoryBlobs
+from fedchain.simulation.audit import audit as audit_alone
+from fedchain.simulation.federation import World
 
 
 async def audit(
-    simulation: Simulation,
+    world: World,
     *,
     sources: Sequence[Source] | None = None,
     ledger: Ledger | None = None,
     copy: Copy | None = None,
 ) -> Report:
-    """Judge a simulated federation by its chain and, unless other sources are given, its heap of blobs.
+    """Judge a simulated federation; where nothing is found in it as it is, the oracle must find the same versions."""
+    report = await audit_alone(world, sources=sources, ledger=ledger, copy=copy)
+    if report.exit_code == 0 and ledger is None:
+        assert len(agree(world.chain.federation, world.chain.records, world.blobs)) == report.versions
+    return report
 
-    Where it finds nothing in the federation as it is, the oracle must find the same versions.
-    """
-    report = await verify(
-        simulation.chain.federation,
-        sources=[LocalSource("heap", simulation.blobs)] if sources is None else sources,
-        fallback=LoneStore(MemoryBlobs()),
-        copy=copy,
-        ledger=ledger or simulation.ledger,
-    )
-    if report.exit_code == 0 and ledger is None and report.recomputed == report.versions - 1:
-        versions = agree(simulation.chain.federation, simulation.chain.records, simulation.blobs)
-        assert len(versions) == report.versions
+
+async def clean(world: World) -> Report:
+    """Judge a simulated federation that has to be clean, every version recomputed."""
+    report = await audit(world)
+    assert report.verdict.startswith("CLEAN"), "; ".join(map(str, [*report.findings, *report.unchecked]))
+    assert report.recomputed == report.versions - 1 == world.versions - 1
     return report
 
 

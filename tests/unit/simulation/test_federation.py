@@ -1,0 +1,298 @@
+"""Whole federations at work in virtual time, each audited and recomputed by the oracle."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from simulation.audits import audit, clean, sole
+
+from fedchain.audit.findings import Rule
+from fedchain.core.errors import LedgerRefused
+from fedchain.core.formats.modelfile import read_model
+from fedchain.core.ledger.records import (
+    Attested,
+    BufferClosed,
+    EvaluationReported,
+    ModelPublished,
+    UpdateSubmitted,
+    Version,
+)
+from fedchain.core.rules.policy import Policy, fedasync, fedavg, fedbuff, preset
+from fedchain.core.strategies.registry import PRESETS
+from fedchain.core.updates.encodings.registry import ENCODINGS
+from fedchain.crypto.eip712 import sign_update
+from fedchain.node.options import NodeOptions
+from fedchain.simulation.clock import DAY, running_clock
+from fedchain.simulation.federation import AGGREGATOR, AUDITOR, FIRST_SITE, GOVERNOR, STANDBY, Federation, key
+from fedchain.simulation.members import Services
+from fedchain.simulation.training import SimulatedTraining
+
+
+async def deployed(**how: Any) -> Federation:
+    federation = Federation(**how)
+    await federation.deploy()
+    return federation
+
+
+def start(services: Services, seconds: float = 60.0, *, slow: float = 1.0) -> None:
+    """Start an aggregator and all nodes, which train so many seconds, the first one `slow` times as long."""
+    services.start_aggregator()
+    for number in range(len(services.federation.sites)):
+        services.start_node(number, seconds=seconds if number else seconds * slow)
+
+
+def updates_of(federation: Federation, number: int) -> int:
+    return len(federation.records_of(UpdateSubmitted, federation.site(number)))
+
+
+async def test_a_slow_site_keeps_nobody_waiting() -> None:
+    federation = await deployed(sites=5, policy=fedbuff(size=3))
+    async with Services(federation) as services:
+        start(services, slow=10.0)
+        await services.until(lambda: federation.versions > 30)
+    report = await clean(federation)
+    assert updates_of(federation, 0) * 5 < updates_of(federation, 1)
+    assert federation.clock.monotonic() < 31 * 120
+    slow = [line for n in range(1, 31) for line in federation.manifest_of(n).updates if line.site == federation.site(0)]
+    assert [line.decision for line in slow] == ["merged"] * len(slow)
+    assert max(line.staleness or 0 for line in slow) >= 5
+    assert report.decisions == {"merged": 90}
+
+
+async def test_a_standby_takes_over_from_an_aggregator_that_was_killed() -> None:
+    federation = await deployed(sites=3, policy=fedbuff(size=2))
+    async with Services(federation) as services:
+        start(services)
+        await services.until(lambda: federation.versions > 5)
+        await services.kill(AGGREGATOR)
+        for one in federation.published:  # its disk is gone with it
+            for content in (one.claim.model, one.claim.manifest):
+                if federation.network.link(AGGREGATOR).blobs.has(content) and one.version:
+                    federation.network.link(AGGREGATOR).blobs.forget(content)
+        services.start_aggregator(STANDBY)
+        await services.until(lambda: federation.versions > 10)
+    makers = [one.record.actor for one in federation.published]
+    assert set(makers[:6]) == {AGGREGATOR}
+    assert set(makers[6:]) == {STANDBY}
+    await clean(federation)
+
+
+async def test_two_aggregators_make_the_same_versions() -> None:
+    federation = await deployed(sites=3, policy=fedbuff(size=2))
+    async with Services(federation) as services:
+        start(services)
+        services.start_aggregator(STANDBY)
+        await services.until(lambda: federation.versions > 10)
+        assert [process.service.not_ready() for process in services.processes.values()] == [None] * 5
+    await clean(federation)
+
+
+async def test_a_site_that_is_offline_for_a_day_goes_on_afterwards() -> None:
+    federation = await deployed(sites=3, policy=fedbuff(size=2))
+    site = federation.site(0)
+    async with Services(federation) as services:
+        start(services, 1800.0)
+        await services.until(lambda: updates_of(federation, 0) == 3)
+        federation.cut(site)
+        offline = services.processes[site].service
+        await services.until(lambda: "is cut off" in str(offline.not_ready()))
+        begun, before = federation.clock.monotonic(), federation.versions
+        await services.until(lambda: federation.clock.monotonic() > begun + DAY, 2 * DAY)
+        assert federation.versions > before + 40
+        assert updates_of(federation, 0) == 3
+        federation.heal(site)
+        await services.until(lambda: updates_of(federation, 0) >= 6)
+        assert offline.not_ready() is None
+    assert (await audit(federation)).exit_code == 0
+
+
+async def test_buffers_that_do_not_fill_are_closed_by_time() -> None:
+    federation = await deployed(sites=2, policy=fedbuff(size=5, timeout_s=900))
+    async with Services(federation) as services:
+        start(services)
+        await services.until(lambda: federation.versions > 4)
+    closings = federation.records_of(BufferClosed)
+    assert len(closings) == 4
+    for number, closing in enumerate(closings, 1):
+        manifest = federation.manifest_of(number)
+        assert manifest.through == closing.seq
+        first = federation.chain.records[manifest.updates[0].seq]
+        assert 900 <= closing.time - first.time <= 900 + 15
+    await clean(federation)
+
+
+async def test_a_policy_changes_while_everybody_works() -> None:
+    federation = await deployed(sites=3, policy=fedbuff(size=2))
+    async with Services(federation) as services:
+        start(services)
+        await services.until(lambda: federation.versions > 3)
+        for policy in (fedavg(), preset("median", size=3), fedasync()):
+            seq, before = federation.set_policy(policy).seq, federation.versions
+            await services.until(lambda before=before: federation.versions > before + 3)
+            assert federation.manifest_of(federation.versions - 1).policy == seq
+    await clean(federation)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("name", PRESETS)
+async def test_every_preset_and_encoding(name: str, encoding: str) -> None:
+    known = PRESETS[name].size
+    policy = preset(name, size=3) if known != "all" and known > 3 else preset(name)
+    policy = Policy(
+        **{**dict(policy), "encodings": (ENCODINGS[encoding].parameters.model_validate({"name": encoding}),)}
+    )
+    federation = await deployed(sites=3, policy=policy, elements=5000)
+    async with Services(federation) as services:
+        start(services, slow=2.0)
+        await services.until(lambda: federation.versions > 5)
+    await clean(federation)
+
+
+async def test_nodes_that_replay_attest_each_version_once_and_report() -> None:
+    federation = await deployed(sites=3, policy=fedbuff(size=2))
+    async with Services(federation) as services:
+        services.start_aggregator()
+        for number in range(2):
+            services.start_node(number)
+        services.start_node(2, options=NodeOptions(verify="replay", report=True))
+        await services.until(lambda: federation.versions > 4)
+    seqs = [record.payload.seq for record in federation.records_of(Attested)]  # type: ignore[attr-defined]
+    assert seqs[:3] == [one.record.seq for one in federation.published[1:4]]
+    assert len(set(seqs)) == len(seqs)
+    assert len(federation.records_of(EvaluationReported)) >= 4
+    await clean(federation)
+
+
+async def test_versions_grow_by_what_sites_add() -> None:
+    federation = await deployed(sites=3, policy=fedavg())
+    async with Services(federation) as services:
+        services.start_aggregator()
+        for number in range(3):
+            services.start_node(number, training=SimulatedTraining(federation.clock, scale=0.0, shift=0.01))
+        await services.until(lambda: federation.versions > 3)
+    models = [read_model(federation.layout, federation.blobs.open(federation.model(n))) for n in (0, 3)]
+    assert np.allclose(models[1]["weight"] - models[0]["weight"], 0.03, atol=1e-6)
+    assert models[1]["steps"] == 3
+    await clean(federation)
+
+
+async def play(seed: int, versions: int) -> Federation:
+    """Five unequal sites, one far away, one that drops out for a while, and two aggregators of which one is killed."""
+    federation = Federation(sites=5, policy=fedbuff(size=3, timeout_s=600), seed=seed)
+    federation.slow(federation.site(1), 3.0)
+    await federation.deploy()
+    async with Services(federation) as services:
+        start(services, slow=10.0)
+        services.start_aggregator(STANDBY)
+        await services.until(lambda: federation.versions > versions // 3)
+        federation.cut(federation.site(2))
+        await services.kill(AGGREGATOR)
+        await services.until(lambda: federation.versions > 2 * versions // 3)
+        federation.heal(federation.site(2))
+        services.restart(AGGREGATOR)
+        await services.until(lambda: federation.versions > versions)
+    return federation
+
+
+async def test_two_hundred_versions() -> None:
+    federation = await play(seed=3, versions=200)
+    await clean(federation)
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = sys.argv[1:]
+from unit.simulation.test_federation import play
+from fedchain.simulation.clock import run
+print(run(play(seed=7, versions=9)).chain.head.hex())
+"""
+
+
+async def test_the_same_seed_gives_the_same_records() -> None:
+    first = await play(seed=7, versions=9)
+    folders = [path for path in sys.path if path.endswith("tests")]
+    command = [sys.executable, "-c", SCRIPT, *folders]
+    again = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: ASYNC221 - nothing else runs
+    assert again.stdout.strip() == first.chain.head.hex()
+
+
+async def test_another_seed_gives_other_records() -> None:
+    heads = []
+    for seed in (1, 2):
+        federation = Federation(seed=seed)
+        await federation.deploy()
+        federation.submit(0)
+        heads.append(federation.chain.head)
+    assert heads[0] != heads[1]
+
+
+# lies
+
+
+async def test_a_wrong_result_stops_every_node_that_replays_and_is_found() -> None:
+    federation = await deployed(sites=3, policy=fedbuff(size=2))
+    async with Services(federation) as services:
+        for number in range(3):
+            services.start_node(number, options=NodeOptions(verify="replay"))
+        await services.until(lambda: len(federation.records_of(UpdateSubmitted)) >= 2)
+        await federation.publish(model=federation.model(0), actor=STANDBY)
+        nodes = [services.processes[site].service for site in federation.sites]
+        await services.until(lambda: all("does not follow" in str(node.not_ready()) for node in nodes))
+        assert all(STANDBY in str(node.not_ready()) for node in nodes)
+    finding = sole(await audit(federation))
+    assert (finding.rule, finding.subject) == (Rule.VERSION_RESULT, "version 1")
+
+
+async def test_withheld_and_spoiled_contents_come_to_the_same_versions_for_all() -> None:
+    federation = await deployed(sites=3, policy=fedbuff(size=2, timeout_s=600))
+    async with Services(federation) as services:
+        start(services)
+        held = federation.submit(0)
+        spoiled = federation.submit(1)
+        assert isinstance(held.payload, UpdateSubmitted)
+        assert isinstance(spoiled.payload, UpdateSubmitted)
+        federation.network.withhold(federation.site(0), held.payload.content)
+        federation.network.falsify(federation.site(1), spoiled.payload.content, b"other bytes")
+        await services.until(lambda: federation.versions > 3)
+    lines = {line.seq: line.decision for line in federation.manifest_of(1).updates}
+    assert (lines[held.seq], lines[spoiled.seq]) == ("unavailable", "unavailable")
+    assert (await audit(federation)).exit_code == 0
+
+
+async def test_acts_of_any_member() -> None:
+    federation = await deployed()
+    record = federation.submit(0)
+    federation.attest(AUDITOR, record.seq)
+    federation.submit(1)
+    await federation.publish()
+    federation.erase(record)
+    assert isinstance(record.payload, UpdateSubmitted)
+    assert not federation.blobs.has(record.payload.content)
+    with pytest.raises(LedgerRefused, match="NoMeaning"):
+        federation.attest(AUDITOR, record.seq, 0)
+    with pytest.raises(LedgerRefused):
+        federation.claim(AUDITOR, 2, 0, federation.model(0), federation.model(0))
+    assert len(federation.records_of(ModelPublished)) == 2
+
+
+async def test_updates_are_relayed() -> None:
+    federation = await deployed()
+    site, content = federation.site(0), federation.train(0, 0)
+    update = UpdateSubmitted(Version(0), 5, content)
+    deadline = int(running_clock().now()) + 60
+    signed = sign_update(federation.chain.federation, key(FIRST_SITE), update, 0, deadline)
+    (record,) = await federation.chain.ledger(GOVERNOR).relay([signed])
+    assert (record.actor, record.payload) == (site, update)
+
+
+def test_the_simulation_needs_neither_torch_nor_sockets() -> None:
+    program = (
+        "import sys, fedchain.simulation.members, fedchain.simulation.audit; "
+        "print(*sorted({'torch', 'aiohttp', 'web3'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

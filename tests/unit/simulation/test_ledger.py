@@ -1,0 +1,68 @@
+"""A connection to the chain that takes time, and fails when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fedchain.core.errors import LedgerError, LedgerUnreachable
+from fedchain.core.ledger.records import MemberSet, Role, Seq
+from fedchain.simulation.clock import START, running_clock
+from fedchain.simulation.federation import AGGREGATOR, AUDITOR, GOVERNOR, STANDBY, Federation
+from fedchain.simulation.ledger import MemberLedger
+
+DOWN = LedgerUnreachable("down")
+ADMIT = MemberSet(AUDITOR, Role.AUDITOR)
+
+
+@pytest.fixture
+async def federation() -> Federation:
+    made = Federation()
+    made.slow(GOVERNOR, 2.0)
+    return made
+
+
+@pytest.fixture
+def ledger(federation: Federation) -> MemberLedger:
+    return federation.ledger_of(GOVERNOR)
+
+
+async def test_a_record_is_on_the_chain_halfway(federation: Federation, ledger: MemberLedger) -> None:
+    record = await ledger.append(ADMIT)
+    assert record.time == START + 2
+    assert running_clock().monotonic() == pytest.approx(4.0)
+    assert federation.ledger_of(GOVERNOR) is ledger
+
+
+async def test_who_is_cut_off_in_between_does_not_learn_of_its_record(
+    federation: Federation, ledger: MemberLedger
+) -> None:
+    appending = asyncio.create_task(ledger.append(ADMIT, "once"))
+    await running_clock().sleep(3.0)
+    federation.cut(GOVERNOR)
+    with pytest.raises(LedgerUnreachable):
+        await appending
+    federation.heal(GOVERNOR)
+    assert (await ledger.append(ADMIT, "once")).seq == 1
+    assert len(federation.chain.records) == 2
+
+
+async def test_it_fails_as_it_is_told(ledger: MemberLedger) -> None:
+    ledger.fail(DOWN)
+    for ask in (ledger.records, lambda: ledger.wait(Seq(0), 1.0), lambda: ledger.append(ADMIT)):
+        with pytest.raises(LedgerError, match="down"):
+            await ask()
+    ledger.mend()
+    assert len(await ledger.records()) == 1
+    await ledger.wait(Seq(0), 1.0)
+
+
+async def test_it_is_cut_after_so_many_records(federation: Federation) -> None:
+    ledger = MemberLedger(federation.chain, GOVERNOR, federation.clock)
+    ledger.cut_after = (2, DOWN)
+    for member in (AGGREGATOR, STANDBY):
+        await ledger.append(MemberSet(member, Role.AGGREGATOR))
+    with pytest.raises(LedgerUnreachable):
+        await ledger.append(ADMIT)
+    assert len(federation.chain.records) == 3
