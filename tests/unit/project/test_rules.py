@@ -63,7 +63,14 @@ def test_scripts_without_an_ending_are_measured():
     assert not lengths.is_python(SCRIPTS / "check")
 
 
-IMPURE = ("open('x')", "print(1)", "np.random.default_rng()", "np.memmap('x')", "a.tofile('x')", "from numpy import load")
+IMPURE = (
+    "open('x')",
+    "print(1)",
+    "np.random.default_rng()",
+    "np.memmap('x')",
+    "a.tofile('x')",
+    "from numpy import load",
+)
 
 
 @pytest.mark.parametrize("source", IMPURE)
