@@ -115,7 +115,10 @@ async def _connect(where: Where) -> EthereumLedger:
     is_filed = file is not None and where.contract is None
     try:
         ledger = await EthereumLedger.connect(
-            rpc, address(contract), deployment_block=file.block if file and is_filed else None
+            rpc,
+            address(contract),
+            confirmations=file.confirmations if file and is_filed else None,
+            deployment_block=file.block if file and is_filed else None,
         )
     except LedgerUnreachable as error:
         raise LedgerUnreachable(f"{error}; or judge a daemon's copy with --offline --mirror ledger.sqlite") from error

@@ -30,6 +30,9 @@ GatewayUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")]
 RpcUrl = Annotated[str, Field(pattern=r"^https?://\S+$")]
 """URL of an Ethereum JSON-RPC endpoint."""
 
+Confirmations = Annotated[int, Field(ge=0)] | Literal["finalized"]
+"""Blocks that must follow a record before it counts, or what the chain itself calls final."""
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -53,8 +56,8 @@ class LedgerConfig(Table):
 
     federation: File = Field(description="file that `fedchain deploy` wrote: which contract, on which chain")
     rpc: RpcUrl | None = Field(None, description="your own Ethereum JSON-RPC endpoint, instead of that file's")
-    confirmations: Annotated[int, Field(ge=0)] | Literal["finalized"] | None = Field(
-        None, description='blocks that must follow a record, or "finalized"; without it, 0 on a devnet, else finalized'
+    confirmations: Confirmations | None = Field(
+        None, description='blocks that must follow a record, or "finalized", instead of what that file says'
     )
     poll_s: Seconds = Field(2.0, description="seconds between two looks at the chain")
 
