@@ -23,8 +23,8 @@ NAME: Final = "FederationLedger"
 SETTINGS: Final[dict[str, Any]] = {
     "viaIR": True,
     "optimizer": {"enabled": True, "runs": 1_000_000},
-    # The oldest rules with everything that the compiler makes use of here: consortium chains lag behind.
-    "evmVersion": "cancun",
+    # The newest rules that private proof-of-authority chains (clique) have: no PUSH0, no MCOPY.
+    "evmVersion": "london",
     # Without the hash of the sources' text a comment changes no byte of the code.
     "metadata": {"bytecodeHash": "none"},
 }

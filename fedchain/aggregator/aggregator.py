@@ -1,7 +1,7 @@
 """The aggregator's work: follow the ledger, admit, fetch ahead, merge, publish.
 
 It keeps no state of its own: everything follows from ledger and content, so another one may take over at any
-time, or run beside it. The contract takes the first of two equal publications.
+time, or run beside it. Of two equal claims the first counts, and the other has no effect.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from fedchain.core.errors import FedchainError, LedgerRefused, Reorganised, Unavailable
+from fedchain.core.errors import FedchainError, Reorganised, Unavailable
 from fedchain.core.formats.document import put
 from fedchain.core.ledger.records import Address, BufferClosed, ModelPublished, Record, Role, Seq, UpdateSubmitted
 from fedchain.core.ports import Ledger, Store
@@ -207,20 +207,19 @@ class Aggregator(Service):
         self._merging.observe(time.monotonic() - started)
         self._made = manifest_of(history.federation, plan, model)
         manifest = await asyncio.to_thread(put, self._store.local, self._made.canonical())
-        claim = ModelPublished(plan.version, plan.through, model, manifest)
+        claim = ModelPublished(plan.version, plan.through, history.heads[plan.through], model, manifest)
         if plan.version < len(history.published):
-            if claim != history.published[plan.version].claim:
-                raise Unavailable(f"version {plan.version} is published as other bytes, which no peer has: {claim}")
+            theirs = history.published[plan.version].claim
+            if (claim.model, claim.manifest) != (theirs.model, theirs.manifest):
+                raise Unavailable(f"version {plan.version} is published as other bytes, which no peer has: {theirs}")
             return
-        try:
-            record = await self._ledger.append(claim, key=f"publish:{plan.version}")
-        except LedgerRefused as error:
-            if error.name != "WrongVersion":
-                raise
+        await self.follower.advance()  # of two equal claims the later one is gas spent for nothing
+        if plan.version < len(history.published):
             log.info("version %d is published already", plan.version)
-        else:
-            self._published.inc()
-            log.info("version %d is record %d: %d merged, %s", plan.version, record.seq, len(plan.merged), model.cid)
+            return
+        record = await self._ledger.append(claim, key=f"publish:{plan.version}")
+        self._published.inc()
+        log.info("version %d is record %d: %d merged, %s", plan.version, record.seq, len(plan.merged), model.cid)
 
     async def _close_if_due(self, state: BufferState) -> None:
         """Close a buffer whose time is over; the block's time decides whether it was."""

@@ -1,71 +1,38 @@
 """Authority: the contract lets nobody act beyond a role; an audit looks again, record by record.
 
-It matters where the contract at the address is not the one that it is taken for.
+It matters where the contract at the address is not the one that it is taken for. The rules are the contract's
+(core/ledger/contract.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Final
 
 from fedchain.audit.findings import Findings, Rule
 from fedchain.audit.formatting import record_evidence, roles_text
 from fedchain.core.ledger.content import NOTHING, Content
-from fedchain.core.ledger.members import Members
-from fedchain.core.ledger.records import (
-    Attested,
-    ContentErased,
-    EvaluationReported,
-    Kind,
-    MemberSet,
-    ModelPublished,
-    Record,
-    Role,
-    UpdateSubmitted,
-)
-
-NEEDED: Final[dict[Kind, Role]] = {
-    Kind.POLICY_SET: Role.GOVERNOR,
-    Kind.MEMBER_SET: Role.GOVERNOR,
-    Kind.UPDATE_SUBMITTED: Role.TRAINER,
-    Kind.BUFFER_CLOSED: Role.GOVERNOR | Role.TRAINER | Role.AGGREGATOR | Role.AUDITOR,
-    Kind.MODEL_PUBLISHED: Role.AGGREGATOR,
-    Kind.EVALUATION_REPORTED: Role.TRAINER | Role.AUDITOR,
-    Kind.ATTESTED: Role.TRAINER | Role.AUDITOR,
-    Kind.CONTENT_ERASED: Role.GOVERNOR | Role.TRAINER | Role.AGGREGATOR | Role.AUDITOR,
-}
-"""Any of these roles will do (IFederationLedger.sol)."""
+from fedchain.core.ledger.contract import State, foundation, needed_roles, refusal
+from fedchain.core.ledger.records import ContentErased, Record, Role
 
 
 def check_authority(records: Sequence[Record], findings: Findings) -> tuple[list[Record], frozenset[Content]]:
-    """Check who did what, and what each record refers to.
+    """Check that each record is one that the contract takes.
 
     Returns the records up to the first that no FederationLedger would have taken - what follows it cannot be
     judged - and the contents that their owners or a governor declared erased.
     """
-    members, versions = Members(), 0
+    state = State()
     erased: set[Content] = set()
     for record in records:
-        before = len(findings.found)
-        roles = members.roles(record.actor, record.seq)
-        if not _is_first(record) and not roles & NEEDED[record.kind]:
-            expected = f"one of {roles_text(NEEDED[record.kind])}"
-            findings.find(Rule.AUTHORITY, f"record {record.seq}", f"its actor {record.actor} is {roles_text(roles)}",
-                      expected, record_evidence(record))  # fmt: skip
-        _check_references(record, versions, findings)
-        if isinstance(record.payload, ContentErased):
-            erased |= _erasure(record, record.payload, roles, records, findings)
-        elif len(findings.found) > before:
+        if not _is_taken(record, state, findings):
             findings.skip(
                 f"records from {record.seq} on", "no FederationLedger takes such a record: check the contract"
             )
             return list(records[: record.seq]), frozenset(erased)
-        match record.payload:
-            case MemberSet() as change:
-                members.apply(record, change)
-            case ModelPublished():
-                versions += 1
+        if isinstance(record.payload, ContentErased):
+            erased |= _erasure(record, record.payload, state, records, findings)
+        state.apply(record.payload)
     return list(records), frozenset(erased)
 
 
@@ -75,43 +42,37 @@ def contents_of(record: Record) -> dict[str, Content]:
     return {name: value for name, value in values.items() if isinstance(value, Content) and value != NOTHING}
 
 
-def _is_first(record: Record) -> bool:
-    """Tell whether this is the record with which the constructor makes the governor one."""
-    made = record.payload
-    return (
-        record.seq == 0 and isinstance(made, MemberSet) and made.member == record.actor and made.roles == Role.GOVERNOR
-    )
-
-
-def _check_references(record: Record, versions: int, findings: Findings) -> None:
-    match record.payload:
-        case UpdateSubmitted(base=base):
-            stated, holds = f"base version {base}", base < versions
-        case ModelPublished(version=version):
-            stated, holds = f"version {version}", version == versions
-        case EvaluationReported(version=version) | Attested(version=version):
-            stated, holds = f"version {version}", version < versions
-        case _:
-            return
-    if not holds:
-        expected = f"a version of the {versions} published before" if versions else "no version: none is published"
-        if isinstance(record.payload, ModelPublished):
-            expected = f"version {versions}"
-        findings.find(Rule.SEQUENCE, f"record {record.seq}", stated, expected, record_evidence(record))
+def _is_taken(record: Record, state: State, findings: Findings) -> bool:
+    """Tell whether the contract takes a record, and report how it refuses one that it does not."""
+    if record.seq == 0 and record.payload == foundation(record.actor):
+        return True
+    refused = refusal(state, record.actor, record.payload)
+    if refused is None:
+        return True
+    subject, evidence = f"record {record.seq}", record_evidence(record)
+    if refused.name == "Unauthorized":
+        stated = f"its actor {record.actor} is {roles_text(state.roles.get(record.actor, Role.NONE))}"
+        expected = f"one of {roles_text(needed_roles(record.payload))}"
+        findings.find(Rule.AUTHORITY, subject, stated, expected, evidence)
+    else:
+        stated = f"{type(record.payload).__name__} that the contract refuses with {refused}"
+        findings.find(Rule.SEQUENCE, subject, stated, "a record that it takes", evidence)
+    return False
 
 
 def _erasure(
-    record: Record, erasure: ContentErased, roles: Role, records: Sequence[Record], findings: Findings
+    record: Record, erasure: ContentErased, state: State, records: Sequence[Record], findings: Findings
 ) -> set[Content]:
-    """Return what an erasure covers; nothing where its actor had no say over it."""
+    """Return what an erasure covers; nothing, and a note, where it has no effect: any member can write such a one."""
     target = records[erasure.seq] if erasure.seq < record.seq else None
     if target is None or not contents_of(target):
-        findings.find(Rule.SEQUENCE, f"record {record.seq}", f"erases the content of record {erasure.seq}",
-                  "an earlier record that carries content", record_evidence(record))  # fmt: skip
-        return set()
-    if record.actor != target.actor and Role.GOVERNOR not in roles:
-        stated = f"{record.actor} erases the content of record {erasure.seq}"
-        expected = f"its owner {target.actor}, or a governor"
-        findings.find(Rule.AUTHORITY, f"record {record.seq}", stated, expected, record_evidence(record))
-        return set()
-    return set(contents_of(target).values())
+        text = f"erases the content of record {erasure.seq}, which has none: no effect"
+    elif record.actor != target.actor and not state.has(record.actor, Role.GOVERNOR):
+        text = (
+            f"{record.actor}, who is not a governor, erases the content of record {erasure.seq}, which is "
+            f"{target.actor}'s: no effect"
+        )
+    else:
+        return set(contents_of(target).values())
+    findings.note(f"record {record.seq}", text)
+    return set()

@@ -6,7 +6,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 
 from fedchain.core.ledger.content import NOTHING, Content
-from fedchain.core.ledger.records import Attested, MemberSet, Record, Role, Verdict
+from fedchain.core.ledger.records import Record, Role, Verdict
 from fedchain.core.rules.history import Published
 
 
@@ -18,10 +18,12 @@ def record_fields(record: Record) -> dict[str, str | int]:
         if isinstance(value, Content):
             found[field.name] = "none" if value == NOTHING else value.cid
             found[f"{field.name}_size"] = value.size
-        elif isinstance(record.payload, MemberSet) and field.name == "roles":
+        elif isinstance(value, Role):
             found[field.name] = roles_text(value)
-        elif isinstance(record.payload, Attested) and field.name == "meaning":
-            found[field.name] = Verdict(value).name.lower()
+        elif isinstance(value, Verdict):
+            found[field.name] = value.name.lower()
+        elif isinstance(value, bytes):
+            found[field.name] = f"0x{value.hex()}"
         else:
             found[field.name] = value
     return found

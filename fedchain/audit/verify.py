@@ -14,7 +14,7 @@ from fedchain.audit.report import Report
 from fedchain.audit.sources import Source
 from fedchain.audit.versions import Versions
 from fedchain.core.ledger.content import Content
-from fedchain.core.ledger.records import Federation, Head, ModelPublished, PolicySet, Record, UpdateSubmitted
+from fedchain.core.ledger.records import Federation, Head, ModelPublished, Record, UpdateSubmitted
 from fedchain.core.ports import Ledger, Store
 from fedchain.core.rules.history import History
 
@@ -41,13 +41,17 @@ async def verify(
     reading = await read(federation, copy=copy, ledger=ledger, given=head, findings=findings)
     records, erased = check_authority(reading.records, findings)
     contents = Contents(sources, fallback, findings)
-    await _check_contents(records, contents, erased, findings, progress)
     history = History(federation)
     for record in records:
         history.append(record)
+    for record, reason in history.ignored:
+        findings.note(f"record {record.seq}", f"has no effect: {reason}")
+    ignored = {record.seq for record, _ in history.ignored}
+    named = _named([record for record in records if record.seq not in ignored])
+    await _check_contents(named, contents, erased, findings, progress)
     versions = Versions(
-        history, records, contents=contents, erased=erased, findings=findings, progress=progress, threads=threads
-    )  # fmt: skip
+        history, contents=contents, erased=erased, findings=findings, progress=progress, threads=threads
+    )
     tally = await versions.run()
     last = reading.records[-1].place if reading.records else None
     return Report(
@@ -67,10 +71,13 @@ async def verify(
 
 
 async def _check_contents(
-    records: Sequence[Record], contents: Contents, erased: frozenset[Content], findings: Findings, progress: Progress
+    named: dict[Content, tuple[str, bool]],
+    contents: Contents,
+    erased: frozenset[Content],
+    findings: Findings,
+    progress: Progress,
 ) -> None:
-    """Hash every blob that a record names, wherever it lies."""
-    named = _named(records)
+    """Hash every blob that a record with an effect names, wherever it lies."""
     missing = []
     for done, (content, (subject, is_needed)) in enumerate(named.items()):
         progress("blobs", done, len(named))
@@ -91,8 +98,6 @@ def _named(records: Sequence[Record]) -> dict[Content, tuple[str, bool]]:
             match record.payload:
                 case ModelPublished(version=version):
                     subject, is_needed = f"{field} of version {version}", True
-                case PolicySet():
-                    subject, is_needed = f"policy of record {record.seq}", True
                 case UpdateSubmitted():
                     subject, is_needed = f"update of record {record.seq}", record.seq <= consumed
                 case _:

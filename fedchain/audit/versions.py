@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -15,7 +14,7 @@ from fedchain.audit.results import difference, missing, result_of
 from fedchain.core.errors import FedchainError, FormatError, Unavailable
 from fedchain.core.formats.layout import Layout, read_layout
 from fedchain.core.ledger.content import Content
-from fedchain.core.ledger.records import PolicySet, Record, Seq, UpdateSubmitted
+from fedchain.core.ledger.records import Record, Seq, UpdateSubmitted
 from fedchain.core.rules.admission import Decision, Inspection
 from fedchain.core.rules.history import BufferState, History, Published
 from fedchain.core.rules.manifest import Manifest, manifest_of
@@ -44,7 +43,6 @@ class Versions:
     def __init__(
         self,
         history: History,
-        records: Sequence[Record],
         *,
         contents: Contents,
         erased: frozenset[Content],
@@ -60,18 +58,11 @@ class Versions:
         self.threads = threads
         self.tally = Tally()
         self.layout: Layout | None = None
-        self._policies = [
-            (record.seq, record.payload.policy) for record in records if isinstance(record.payload, PolicySet)
-        ]
-        self._valid: dict[Content, bool | None] = {}
-        """Whether a policy's document is one; None where no peer has it."""
         self._inspections: dict[Seq, Inspection] = {}
         """What the auditor found in contents."""
 
     async def run(self) -> Tally:
         """Judge every version in order."""
-        for _, content in self._policies:
-            await self._learn(content)
         await self._read_layout()
         for version in self.history.published:
             self.progress("versions", version.version, len(self.history.published))
@@ -97,10 +88,6 @@ class Versions:
         subject = f"version {version.version}"
         if self.layout is None:
             self.findings.skip(subject, "not recomputed: the model's layout is unknown, as no model can be read")
-            return stated
-        policy = self._unread_policy(self.history.published[version.version - 1])
-        if policy is not None:
-            self._lacking(subject, "its policy", policy)
             return stated
         facts = {} if stated is None else await self._facts(version, stated)
         if stated is None:
@@ -204,27 +191,6 @@ class Versions:
             if entry.decision in UNPROVEN and entry.inspection not in (None, self._inspections.get(entry.seq)):
                 self._lacking(subject, f"update {entry.seq}, rejected as {entry.decision},", entry.content)
 
-    async def _learn(self, content: Content) -> None:
-        """Read a policy; bytes that are none leave the one before in force."""
-        try:
-            document = Policy.parse(await self.contents.document(content))
-        except Unavailable:
-            self._valid[content] = None
-            return
-        except FormatError as error:
-            self.findings.note(f"policy {content.cid}", f"is not a policy, so the one before stays in force: {error}")
-            document = None
-        self._valid[content] = document is not None
-        self.history.learn_policy(content, document)
-
-    def _unread_policy(self, parent: Published) -> Content | None:
-        """Return the policy that the version after `parent` needs, if no peer has it (in History.policy's order)."""
-        opened = parent.consumed
-        before = [content for seq, content in self._policies if seq <= opened]
-        after = [content for seq, content in self._policies if seq > opened]
-        first = next((content for content in [*reversed(before), *after] if self._valid[content] is not False), None)
-        return first if first is not None and self._valid[first] is None else None
-
     async def _read_layout(self) -> None:
         """Read the model's layout from the first version that can be read: all share it."""
         for version in self.history.published:
@@ -255,7 +221,7 @@ class Versions:
     async def _look_ahead(self) -> None:
         """Say so when a buffer has closed and nobody has published its version."""
         published = self.history.published
-        if not published or self.layout is None or self._unread_policy(published[-1]) is not None:
+        if not published or self.layout is None:
             return
         try:
             state = await self._buffer_state({}, Seq(0))

@@ -15,7 +15,7 @@ from fedchain.config.federation import FederationFile, load_federation, save_fed
 from fedchain.core.errors import ConfigError
 from fedchain.core.formats.document import put
 from fedchain.core.formats.modelfile import Arrays, layout_of, write_model
-from fedchain.core.ledger.records import ModelPublished, Record, Seq, Version
+from fedchain.core.ledger.records import ModelPublished, Record, Seq, Version, first_head, next_head
 from fedchain.core.rules.manifest import genesis_manifest
 from fedchain.ledger.ethereum import deploy as deploy_contract
 from fedchain.ledger.finality import Confirmations
@@ -133,4 +133,5 @@ async def publish_genesis(file: FederationFile, account: LocalAccount, arrays: A
     async with await open_ledger(file, account) as ledger:
         model = write_model(layout_of(arrays), arrays, blobs.create())
         manifest = put(blobs, genesis_manifest(ledger.federation, model).canonical())
-        return await ledger.append(ModelPublished(Version(0), Seq(0), model, manifest), "publish:0")
+        head = next_head(first_head(ledger.federation), (await ledger.records())[0])
+        return await ledger.append(ModelPublished(Version(0), Seq(0), head, model, manifest), "publish:0")

@@ -10,17 +10,15 @@ import typer
 from pydantic import ValidationError
 
 from fedchain.cli.ledger import append, open_ledger
-from fedchain.cli.options import FEDERATION, Blobs, FederationOption, Json, Key, PasswordFile, example, open_key
+from fedchain.cli.options import FEDERATION, FederationOption, Json, Key, PasswordFile, example, open_key
 from fedchain.cli.output import show
 from fedchain.config.federation import load_federation
 from fedchain.core.errors import ConfigError
-from fedchain.core.formats.document import explain, put
+from fedchain.core.formats.document import explain
 from fedchain.core.ledger.records import PolicySet, Seq
 from fedchain.core.rules import policy as policies
+from fedchain.core.rules.history import History
 from fedchain.core.rules.policy import Policy
-from fedchain.replica.follower import Follower
-from fedchain.store.alone import LoneStore
-from fedchain.store.files import FileBlobs
 
 app = typer.Typer(help="Set and show the policy.", no_args_is_help=True)
 
@@ -29,13 +27,12 @@ app = typer.Typer(help="Set and show the policy.", no_args_is_help=True)
     "set",
     short_help="Put a policy into force.",
     epilog=example(
-        "fedchain policy set --algorithm fedbuff --size 3 --key governor/key.json --blobs aggregator/state/blobs",
-        "fedchain policy set --file policy.json --key governor/key.json --blobs aggregator/state/blobs",
+        "fedchain policy set --algorithm fedbuff --size 3 --key governor/key.json",
+        "fedchain policy set --file policy.json --key governor/key.json",
     ),
 )
 def set_policy(
     key: Key,
-    blobs: Blobs,
     algorithm: Annotated[
         str | None,
         typer.Option("--algorithm", metavar="NAME", help="fedbuff, fedasync or fedavg, with the options below."),
@@ -80,25 +77,21 @@ def set_policy(
     else:
         policy = named_policy(algorithm, size=size, rate=rate, max_staleness=max_staleness, timeout_s=timeout_s)
     account = open_key(key, password_file)
-    content = put(FileBlobs(blobs), policy.canonical())
-    record = asyncio.run(append(federation, account, [PolicySet(content)]))[0]
+    record = asyncio.run(append(federation, account, [PolicySet(policy.canonical())]))[0]
     show({"seq": record.seq, "policy": policy.model_dump(mode="json")}, json=json)
 
 
-@app.command("show", epilog=example("fedchain policy show --blobs aggregator/state/blobs"))
-def show_policy(
-    blobs: Blobs,
-    federation: FederationOption = FEDERATION,
-    json: Json = False,
-) -> None:
+@app.command("show", epilog=example("fedchain policy show --json"))
+def show_policy(federation: FederationOption = FEDERATION, json: Json = False) -> None:
     """Print the policy in force."""
 
     async def read() -> dict[str, Any]:
         async with await open_ledger(load_federation(federation)) as ledger:
-            follower = Follower(ledger, LoneStore(FileBlobs(blobs)))
-            await follower.advance()
-            seq, content, policy = follower.history.policy(Seq(follower.history.length))
-            return {"seq": seq, "cid": content.cid, **policy.model_dump(mode="json")}
+            history = History(ledger.federation)
+            for record in await ledger.records():
+                history.append(record)
+            seq, _, policy = history.policy(Seq(history.length))
+            return {"seq": seq, **policy.model_dump(mode="json")}
 
     show(asyncio.run(read()), json=json)
 

@@ -102,7 +102,11 @@ class Ledger(Protocol):
         """
 
     async def relay(self, updates: Sequence[SignedUpdate]) -> Sequence[Record]:
-        """Append updates that other members signed (submitUpdates); all or nothing. Raises as `append`."""
+        """Append updates that other members signed (submitUpdates) and return the records that were made.
+
+        An update whose site is not a trainer now, whose nonce is not the site's next, or whose deadline has passed is
+        left out. Raises as `append`: for a wrong signature or value, and where no record is made.
+        """
 
     async def nonce(self, member: Address) -> int:
         """Return the nonce that the member's next relayed update must carry."""

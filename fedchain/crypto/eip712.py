@@ -67,7 +67,7 @@ def _message(
 ) -> SignableMessage:
     domain: dict[str, Any] = {
         "name": "fedchain",
-        "version": "1",
+        "version": "2",
         "chainId": federation.chain_id,
         "verifyingContract": federation.contract,
     }

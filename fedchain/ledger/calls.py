@@ -1,14 +1,12 @@
 """How records cross the contract's border: calls, events and custom errors.
 
-A payload is a fixed number of 32-byte words. The same words, in the same order, are the arguments of the
-contract's function, the values of its event after the actor, and what the head hashes. So one table of names
-and types is the codec. The tests hold it against the artifact's ABI.
+Names and types are the payloads' own (core/ledger/abi.py): nothing is written here for a kind of record. The tests
+hold them against the artifact's ABI.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
@@ -17,73 +15,21 @@ from eth_abi.exceptions import EncodingError
 from eth_hash.auto import keccak
 
 from fedchain.core.errors import FormatError, LedgerRefused
-from fedchain.core.ledger.content import Content, Digest
-from fedchain.core.ledger.records import (
-    Address,
-    Attested,
-    BufferClosed,
-    ContentErased,
-    EvaluationReported,
-    Head,
-    Kind,
-    MemberSet,
-    ModelPublished,
-    Payload,
-    PolicySet,
-    Role,
-    Seq,
-    SignedUpdate,
-    UpdateSubmitted,
-    Verdict,
-    Version,
-    address,
-    payload_words,
-)
+from fedchain.core.ledger.records import PAYLOADS, Address, Head, Payload, SignedUpdate, address
 from fedchain.ledger.artifact import artifact
 
-_CONTENT: Final = "(bytes32,uint64)"
-_SIGNED: Final = f"(address,uint64,uint64,{_CONTENT},uint64,uint64,bytes)[]"
-
-
-@dataclass(frozen=True, slots=True)
-class AbiSignature:
-    """What one kind of record is called on the contract."""
-
-    function: str
-    event: str
-    types: str
-    """Solidity types of the payload: of the function's arguments, and of the event's after the actor."""
-
-
-SIGNATURES: Final[dict[Kind, AbiSignature]] = {
-    Kind.POLICY_SET: AbiSignature("setPolicy", "PolicySet", _CONTENT),
-    Kind.MEMBER_SET: AbiSignature("setMember", "MemberSet", f"address,uint32,{_CONTENT}"),
-    Kind.UPDATE_SUBMITTED: AbiSignature("submitUpdate", "UpdateSubmitted", f"uint64,uint64,{_CONTENT}"),
-    Kind.BUFFER_CLOSED: AbiSignature("closeBuffer", "BufferClosed", ""),
-    Kind.MODEL_PUBLISHED: AbiSignature("publishModel", "ModelPublished", f"uint64,uint64,{_CONTENT},{_CONTENT}"),
-    Kind.EVALUATION_REPORTED: AbiSignature("reportEvaluation", "EvaluationReported", f"uint64,{_CONTENT}"),
-    Kind.ATTESTED: AbiSignature("attest", "Attested", f"uint64,uint8,{_CONTENT}"),
-    Kind.CONTENT_ERASED: AbiSignature("eraseContent", "ContentErased", "uint64,uint16"),
-}
-
-
-def checked_words(payload: Payload) -> list[int]:
-    """Encode a payload as words; raises FormatError for a value outside its Solidity type."""
-    types = [name for name in SIGNATURES[payload.kind].types.replace("(", "").replace(")", "").split(",") if name]
-    words = payload_words(payload)
-    for name, word in zip(types, words, strict=True):
-        bits = {"address": 160, "bytes32": 256}.get(name) or int(name.removeprefix("uint"))
-        if not 0 <= word < 1 << bits:
-            raise FormatError(f"{payload} cannot be recorded: {word} is outside 0 to 2^{bits} - 1 ({name})")
-    return words
+_SIGNED: Final = "(address,uint64,uint64,(bytes32,uint64),uint64,uint64,bytes)[]"
 
 
 def calldata(payload: Payload) -> bytes:
     """Encode the call that records a payload; raises FormatError for a value outside its Solidity type."""
-    form = SIGNATURES[payload.kind]
-    return selector(f"{form.function}({form.types})") + b"".join(
-        word.to_bytes(32, "big") for word in checked_words(payload)
-    )
+    return selector(payload.encoding.signature(payload.function)) + payload.encoding.encode(payload)
+
+
+def topics() -> dict[str, type[Payload]]:
+    """Tell the kinds of record by their events' first topic, `0x` and 64 hexadecimal digits."""
+    kinds = PAYLOADS.values()
+    return {"0x" + keccak(kind.encoding.signature(kind.__name__, "address").encode()).hex(): kind for kind in kinds}
 
 
 def relay_calldata(updates: Sequence[SignedUpdate]) -> bytes:
@@ -112,43 +58,10 @@ def deployment(governor: Address, predecessor: Address, predecessor_head: Head) 
     return bytes.fromhex(artifact().bytecode.removeprefix("0x")) + arguments
 
 
+@cache
 def selector(signature: str) -> bytes:
     """Return the first four bytes of a signature's keccak-256 (Solidity ABI, function selector)."""
     return keccak(signature.encode())[:4]
-
-
-def payload_of(kind: int, words: Sequence[int]) -> Payload:
-    """Read a payload from its words; raises FormatError unless it encodes exactly these words."""
-    try:
-        payload = _read(Kind(kind), iter(words))
-    except (ValueError, OverflowError, StopIteration) as error:
-        raise FormatError(f"{len(words)} words are not a record of kind {kind}: {error}") from error
-    if checked_words(payload) != list(words):
-        raise FormatError(f"{len(words)} words are more than a record of kind {kind} has")
-    return payload
-
-
-def _read(kind: Kind, words: Iterator[int]) -> Payload:  # noqa: PLR0911 - one for each kind
-    def content() -> Content:
-        return Content(Digest(next(words).to_bytes(32, "big")), next(words))
-
-    match kind:
-        case Kind.POLICY_SET:
-            return PolicySet(content())
-        case Kind.MEMBER_SET:
-            return MemberSet(address(f"{next(words):040x}"), Role(next(words)), content())
-        case Kind.UPDATE_SUBMITTED:
-            return UpdateSubmitted(Version(next(words)), next(words), content())
-        case Kind.BUFFER_CLOSED:
-            return BufferClosed()
-        case Kind.MODEL_PUBLISHED:
-            return ModelPublished(Version(next(words)), Seq(next(words)), content(), content())
-        case Kind.EVALUATION_REPORTED:
-            return EvaluationReported(Version(next(words)), content())
-        case Kind.ATTESTED:
-            return Attested(Version(next(words)), Verdict(next(words)), content())
-        case Kind.CONTENT_ERASED:
-            return ContentErased(Seq(next(words)), next(words))
 
 
 def decode_error(data: bytes) -> LedgerRefused:

@@ -177,7 +177,7 @@ class EthereumLedger:
         return (await self._append(calldata(payload), key))[0]
 
     async def relay(self, updates: Sequence[SignedUpdate]) -> Sequence[Record]:
-        """Append updates that other members signed, all or none; raises as `append`."""
+        """Append updates that other members signed but those that are not right now; raises as `append`."""
         return await self._append(relay_calldata(updates), None)
 
     async def nonce(self, member: Address) -> int:

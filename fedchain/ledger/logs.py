@@ -5,19 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
-
-from eth_hash.auto import keccak
+from typing import Any
 
 from fedchain.core.errors import FormatError
-from fedchain.core.ledger.records import Address, Kind, Payload, Place, address
-from fedchain.ledger.calls import SIGNATURES, payload_of
+from fedchain.core.ledger.records import Address, Payload, Place, address
+from fedchain.ledger.calls import topics
 from fedchain.ledger.endpoint import Endpoint, RpcError, TimedOut
-
-_TOPICS: Final[dict[str, Kind]] = {
-    "0x" + keccak(f"{form.event}({','.join(filter(None, ('address', form.types)))})".encode()).hex(): kind
-    for kind, form in SIGNATURES.items()
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +45,8 @@ async def read_logs(endpoint: Endpoint, contract: Address, first: int, last: int
         found += entries
         first, step = end + 1, 2 * step
     with endpoint.parsing("event"):
-        times = await _times(endpoint, found)
-        return [_log(entry, contract, times) for entry in found]
+        times, kinds = await _times(endpoint, found), topics()
+        return [_log(entry, contract, times, kinds) for entry in found]
 
 
 async def _times(endpoint: Endpoint, entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -63,16 +56,16 @@ async def _times(endpoint: Endpoint, entries: Sequence[Mapping[str, Any]]) -> di
     return {block["hash"]: block["timestamp"] for block in blocks if block}
 
 
-def _log(entry: Mapping[str, Any], contract: Address, times: Mapping[str, str]) -> Log:
+def _log(
+    entry: Mapping[str, Any], contract: Address, times: Mapping[str, str], kinds: Mapping[str, type[Payload]]
+) -> Log:
     event, actor, *indexed = entry["topics"]
-    data = bytes.fromhex(entry["data"].removeprefix("0x"))
-    words = [int(word, 16) for word in indexed]
-    words += [int.from_bytes(data[at : at + 32], "big") for at in range(0, len(data), 32)]
-    if address(entry["address"]) != contract or event not in _TOPICS:
+    if address(entry["address"]) != contract or event not in kinds:
         raise FormatError(f"the endpoint gives an event that is not one of {contract}'s: {str(entry)[:400]}")
+    data = bytes.fromhex(entry["data"].removeprefix("0x"))
     return Log(
         actor=address(actor[-40:]),
-        payload=payload_of(_TOPICS[event], words),
+        payload=kinds[event].encoding.decode(data, [int(word, 16) for word in indexed]),
         place=Place(
             int(entry["blockNumber"], 16), entry["blockHash"], entry["transactionHash"], int(entry["logIndex"], 16)
         ),

@@ -1,6 +1,6 @@
 """The local copy of a ledger's records (SQLite): it survives nodes that drop old logs, and it can be audited.
 
-A row keeps a record's words as they came and the head after it, so that a changed or missing row shows without
+A row keeps a record's payload as it came and the head after it, so that a changed or missing row shows without
 any other source. The file is `records` in seq order and one row of `ledger`: what head_0 binds, and the block
 up to which the copy is complete. Whoever opens a mirror to audit it trusts neither rows nor heads.
 """
@@ -21,13 +21,12 @@ from fedchain.core.ledger.records import (
     Record,
     Seq,
     address,
+    decode_payload,
     first_head,
     next_head,
-    payload_words,
 )
-from fedchain.ledger.calls import payload_of
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the file's layout, in `user_version`."""
 
 _SCHEMA: Final = (
@@ -38,7 +37,7 @@ _SCHEMA: Final = (
         block INTEGER NOT NULL, block_hash TEXT NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS records (
         seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL, actor TEXT NOT NULL, time INTEGER NOT NULL,
-        words BLOB NOT NULL,
+        payload BLOB NOT NULL,
         block INTEGER NOT NULL, block_hash TEXT NOT NULL, tx TEXT NOT NULL, log_index INTEGER NOT NULL,
         head BLOB NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS by_transaction ON records (tx)",
@@ -54,8 +53,8 @@ class MirrorRow:
     kind: int
     actor: str
     time: int
-    words: bytes
-    """The payload's words, 32 bytes each (core/ledger/records.py, `payload_words`)."""
+    payload: bytes
+    """The payload's encoding (core/ledger/abi.py)."""
     place: Place
     head: Head
     """The ledger's head after this record, as the mirror says."""
@@ -63,8 +62,7 @@ class MirrorRow:
     def record(self) -> Record:
         """Read the row as a record; raises FormatError when it encodes none."""
         try:
-            words = [int.from_bytes(self.words[at : at + 32], "big") for at in range(0, len(self.words), 32)]
-            payload = payload_of(self.kind, words)
+            payload = decode_payload(self.kind, self.payload)
             return Record(Seq(self.seq), address(self.actor), self.time, payload, self.place)
         except (TypeError, AttributeError) as error:
             raise FormatError(f"row {self.seq} of the mirror has a column of another type: {error}") from error
@@ -72,8 +70,8 @@ class MirrorRow:
 
 def row_of(record: Record, place: Place, head: Head) -> MirrorRow:
     """Encode a record as a row; `head` is the ledger's head after it."""
-    words = b"".join(word.to_bytes(32, "big") for word in payload_words(record.payload))
-    return MirrorRow(record.seq, int(record.kind), record.actor, record.time, words, place, head)
+    payload = record.payload.encoding.encode(record.payload)
+    return MirrorRow(record.seq, record.kind, record.actor, record.time, payload, place, head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +251,11 @@ class Mirror:
 
 
 def _row(values: Sequence[Any]) -> MirrorRow:
-    seq, kind, actor, time, words, block, block_hash, transaction, log_index, head = values
-    return MirrorRow(seq, kind, actor, time, words, Place(block, block_hash, transaction, log_index), Head(head))
+    seq, kind, actor, time, payload, block, block_hash, transaction, log_index, head = values
+    return MirrorRow(seq, kind, actor, time, payload, Place(block, block_hash, transaction, log_index), Head(head))
 
 
 def _values(row: MirrorRow) -> tuple[object, ...]:
     place = row.place
     where = (place.block, place.block_hash, place.transaction, place.log_index)
-    return (row.seq, row.kind, row.actor, row.time, row.words, *where, row.head)
+    return (row.seq, row.kind, row.actor, row.time, row.payload, *where, row.head)

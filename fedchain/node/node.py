@@ -263,7 +263,8 @@ class Node(Service):
             scratch=HashingWriter,
         )
         if not found and version.version:
-            self._spawn(self._append(Attested(version.version, Verdict.RECOMPUTED), f"attest:{version.version}"))
+            claim = version.record.seq
+            self._spawn(self._append(Attested(claim, Verdict.RECOMPUTED), f"attest:{version.version}"))
         return found
 
     def _spawn(self, what: Any) -> None:

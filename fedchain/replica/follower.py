@@ -14,10 +14,9 @@ from fedchain.core.ledger.records import Seq
 from fedchain.core.ports import BlobReader, Ledger, Store
 from fedchain.core.rules.history import History, Published
 from fedchain.core.rules.manifest import Discrepancy, Manifest
-from fedchain.core.rules.policy import Policy
 
 MAX_DOCUMENT = 64 << 20
-"""Bytes of a policy or manifest that are read into memory."""
+"""Bytes of a manifest that are read into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +52,9 @@ class Follower:
         self._layout: Layout | None = None
 
     async def advance(self) -> None:
-        """Take in every new record, policy and manifest.
+        """Take in every new record and manifest.
 
-        Raises LedgerError, and ContentError when a policy or manifest cannot be had: call again later, nothing
+        Raises LedgerError, and ContentError when a manifest cannot be had: call again later, nothing
         is taken in twice. Raises Reorganised when records are gone: the next call starts from the first one.
         """
         history = self.history
@@ -66,8 +65,6 @@ class Follower:
             raise
         for record in records:
             history.append(record)
-        for content in history.unread_policies:
-            history.learn_policy(content, await self._policy(content))
         while history.applied < len(history.published):
             version = history.published[history.applied]
             manifest = await self._manifest(version)
@@ -97,12 +94,6 @@ class Follower:
             raise FormatError(f"{content} is too large for a document: at most {MAX_DOCUMENT} bytes")
         buffer: BlobReader = await self.store.fetch(content)
         return await asyncio.to_thread(buffer.read, 0, content.size)
-
-    async def _policy(self, content: Content) -> Policy | None:
-        try:
-            return Policy.parse(await self.document(content))
-        except FormatError:
-            return None
 
     async def _manifest(self, version: Published) -> Manifest | None:
         try:

@@ -18,16 +18,19 @@ from eth_account.signers.local import LocalAccount
 from fedchain.core.errors import FormatError, LedgerError, LedgerRefused, Reorganised
 from fedchain.core.ledger.content import NOTHING, Content, Digest
 from fedchain.core.ledger.records import (
+    PAYLOADS,
     Address,
     Attested,
     BufferClosed,
     ContentErased,
     EvaluationReported,
+    Head,
     MemberSet,
     ModelPublished,
     PolicySet,
     Role,
     Seq,
+    ShareGiven,
     SignedUpdate,
     UpdateSubmitted,
     Verdict,
@@ -45,7 +48,9 @@ from fedchain.ledger.memory import MemoryChain
 from fedchain.ledger.signer import RetryPolicy
 
 BLOB = Content(Digest(bytes(range(32))), 123)
+HEAD = Head(bytes(range(32, 64)))
 FAR = 1 << 40
+LIMIT = 32_768
 
 
 class World(Protocol):
@@ -154,7 +159,7 @@ async def set_up(world: World) -> Ledger:
     governor = await world.ledger("governor")
     for name, role in (("site", Role.TRAINER), ("aggregator", Role.AGGREGATOR), ("auditor", Role.AUDITOR)):
         await governor.append(MemberSet(who(world, name), role))
-    await (await world.ledger("aggregator")).append(ModelPublished(Version(0), Seq(0), BLOB, BLOB))
+    await (await world.ledger("aggregator")).append(ModelPublished(Version(0), Seq(0), HEAD, BLOB, BLOB))
     return await world.ledger("site")
 
 
@@ -178,18 +183,25 @@ async def test_a_new_ledger_holds_its_governor(world):
 async def test_all_kinds_come_back_as_written_and_hash_to_the_head(world):
     site = await set_up(world)
     governor, auditor = await world.ledger("governor"), await world.ledger("auditor")
+    aggregator = await world.ledger("aggregator")
     written = [
-        await governor.append(PolicySet(BLOB)),
+        await governor.append(PolicySet(b'{"format":"fedchain/policy/2"}')),
         await site.append(UpdateSubmitted(Version(0), 7, BLOB)),
         await site.append(BufferClosed()),
+        await auditor.append(BufferClosed(certificate=bytes(range(121)) * 3)),
+        await governor.append(BufferClosed(Seq(4), bytes(range(242)))),
+        await aggregator.append(ModelPublished(Version(2), Seq(9), HEAD, BLOB, BLOB, bytes(LIMIT))),
         await site.append(EvaluationReported(Version(0), BLOB)),
-        await auditor.append(Attested(Version(0), Verdict.REJECTED, BLOB)),
+        await auditor.append(Attested(Seq(6), Verdict.REFUSED, BLOB)),
+        await governor.append(Attested(Seq(1 << 63), 65_535)),
         await site.append(ContentErased(Seq(6), 65_535)),
+        await site.append(ShareGiven(Seq(7), Digest(bytes(HEAD)), BLOB)),
     ]
     records = await auditor.records()
     assert [record.seq for record in records] == list(range(len(records)))
     assert records[5:] == written
-    assert {record.kind for record in records} == set(range(1, 9))
+    assert {record.kind for record in records} == set(PAYLOADS)
+    assert [type(record.payload.meaning) for record in records[12:14]] == [Verdict, int]
     head = first_head(site.federation)
     for record in records:
         head = next_head(head, record)
@@ -219,7 +231,7 @@ async def test_the_rules_refuse_with_name_and_operands(world):
     site = await set_up(world)
     governor, aggregator = await world.ledger("governor"), await world.ledger("aggregator")
     stranger = await world.ledger("stranger")
-    assert await refusal(site, PolicySet(BLOB)) == ("Unauthorized", (who(world, "site"), 1))
+    assert await refusal(site, PolicySet(b"")) == ("Unauthorized", (who(world, "site"), 1))
     assert await refusal(site, MemberSet(who(world, "site"), Role.GOVERNOR)) == (
         "Unauthorized",
         (who(world, "site"), 1),
@@ -238,7 +250,12 @@ async def test_the_rules_refuse_with_name_and_operands(world):
     assert await refusal(site, UpdateSubmitted(Version(0), 1, NOTHING)) == ("EmptyContent", ())
     assert await refusal(stranger, BufferClosed()) == ("Unauthorized", (who(world, "stranger"), 15))
     assert await refusal(stranger, ContentErased(Seq(0), 1)) == ("Unauthorized", (who(world, "stranger"), 15))
-    published = ModelPublished(Version(2), Seq(0), BLOB, BLOB)
+    assert await refusal(site, BufferClosed(Seq(4))) == ("Unauthorized", (who(world, "site"), 1))
+    assert await refusal(stranger, ShareGiven(Seq(0), BLOB.digest, BLOB)) == (
+        "Unauthorized",
+        (who(world, "stranger"), 15),
+    )
+    published = ModelPublished(Version(2), Seq(0), HEAD, BLOB, BLOB)
     assert await refusal(site, published) == ("Unauthorized", (who(world, "site"), 4))
     assert await refusal(aggregator, published) == ("WrongVersion", (2, 1))
     assert await refusal(aggregator, EvaluationReported(Version(0), BLOB)) == (
@@ -246,7 +263,14 @@ async def test_the_rules_refuse_with_name_and_operands(world):
         (who(world, "aggregator"), 10),
     )
     assert await refusal(site, EvaluationReported(Version(1), BLOB)) == ("UnknownVersion", (1, 1))
-    assert await refusal(site, Attested(Version(4), Verdict.APPROVED)) == ("UnknownVersion", (4, 1))
+    assert await refusal(site, Attested(Seq(4), 0)) == ("NoMeaning", ())
+    long = bytes(LIMIT + 1)
+    assert await refusal(governor, PolicySet(long)) == ("PolicyTooLong", (LIMIT + 1, LIMIT))
+    assert await refusal(site, BufferClosed(certificate=long)) == ("CertificateTooLong", (LIMIT + 1, LIMIT))
+    assert await refusal(aggregator, replace(published, version=Version(1), certificate=long)) == (
+        "CertificateTooLong",
+        (LIMIT + 1, LIMIT),
+    )
     assert len(await site.records()) == 5
 
 
@@ -254,7 +278,19 @@ async def test_a_governor_may_go_once_there_is_another(world):
     governor = await world.ledger("governor")
     await governor.append(MemberSet(who(world, "site"), Role.GOVERNOR | Role.TRAINER))
     await governor.append(MemberSet(who(world, "governor"), Role.NONE))
-    assert await refusal(governor, PolicySet(BLOB)) == ("Unauthorized", (who(world, "governor"), 1))
+    assert await refusal(governor, PolicySet(b"")) == ("Unauthorized", (who(world, "governor"), 1))
+
+
+async def test_a_version_number_may_be_claimed_again(world):
+    site = await set_up(world)
+    aggregator = await world.ledger("aggregator")
+    first = await aggregator.append(ModelPublished(Version(1), Seq(4), HEAD, BLOB, BLOB))
+    for number in (1, 0):
+        again = await aggregator.append(ModelPublished(Version(number), Seq(4), HEAD, BLOB, BLOB))
+        assert again.seq > first.seq
+    assert await refusal(site, UpdateSubmitted(Version(2), 1, BLOB)) == ("UnknownBase", (2, 2))
+    await (await world.ledger("governor")).append(BufferClosed(Seq(4)))
+    assert await refusal(site, UpdateSubmitted(Version(3), 1, BLOB)) == ("UnknownBase", (3, 3))
 
 
 async def test_values_too_wide_for_the_contract_are_format_errors(world):
@@ -321,35 +357,50 @@ async def test_relayed_updates_are_their_sites_own(world):
     assert await stranger.nonce(batch[0].site) == 3
 
 
-async def test_a_relay_is_all_or_nothing(world):
+async def test_a_relay_leaves_out_what_is_not_right_now(world):
+    await set_up(world)
+    stranger = await world.ledger("stranger")
+    update = UpdateSubmitted(Version(0), 7, BLOB)
+    last = (await stranger.records())[-1].time
+    good = [sign(world, stranger, "site", replace(update, samples=n + 1), n) for n in range(2)]
+    records = await stranger.relay(
+        [
+            sign(world, stranger, "stranger", update, 0),
+            good[0],
+            good[0],
+            sign(world, stranger, "site", update, 1, until=last - 1),
+            sign(world, stranger, "site", update, 5),
+            good[1],
+        ]
+    )
+    assert [record.payload for record in records] == [one.update for one in good]
+    assert records == (await stranger.records())[5:]
+    assert await stranger.nonce(who(world, "site")) == 2
+    with pytest.raises(LedgerRefused, match="NoUpdates"):
+        await stranger.relay(good)
+
+
+async def test_a_relay_is_refused_for_what_can_never_be_taken(world):
     await set_up(world)
     stranger = await world.ledger("stranger")
     update = UpdateSubmitted(Version(0), 7, BLOB)
     good = sign(world, stranger, "site", update, 0)
     head = await stranger.head()
-    site, nobody = who(world, "site"), who(world, "stranger")
-    last = (await stranger.records())[-1].time
+    site = who(world, "site")
     bad = {
         ("NoUpdates", ()): [],
-        ("WrongNonce", (site, 0, 1)): [good, good],
-        ("WrongNonce", (site, 5, 1)): [good, sign(world, stranger, "site", update, 5)],
         ("BadSignature", (site,)): [
             good,
             replace(sign(world, stranger, "site", update, 1), update=replace(update, samples=8)),
         ],
-        ("Unauthorized", (nobody, 2)): [good, sign(world, stranger, "stranger", update, 0)],
         ("UnknownBase", (3, 1)): [good, sign(world, stranger, "site", replace(update, base=Version(3)), 1)],
-        ("NoSamples", ()): [good, sign(world, stranger, "site", replace(update, samples=0), 1)],
-        ("EmptyContent", ()): [good, sign(world, stranger, "site", replace(update, content=NOTHING), 1)],
+        ("NoSamples", ()): [good, sign(world, stranger, "site", replace(update, samples=0), 9)],
+        ("EmptyContent", ()): [good, sign(world, stranger, "stranger", replace(update, content=NOTHING), 1)],
     }
     for (name, operands), batch in bad.items():
         with pytest.raises(LedgerRefused) as caught:
             await stranger.relay(batch)
         assert (caught.value.name, caught.value.operands) == (name, operands)
-    with pytest.raises(LedgerRefused) as caught:
-        await stranger.relay([good, sign(world, stranger, "site", update, 1, until=last - 1)])
-    assert caught.value.name == "Expired"
-    assert caught.value.operands[:2] == (site, last - 1)
     assert await stranger.head() == head
     assert await stranger.nonce(site) == 0
 

@@ -24,7 +24,6 @@ from fedchain.core.ledger.records import (
     Address,
     Federation,
     Head,
-    Kind,
     MemberSet,
     ModelPublished,
     Payload,
@@ -38,16 +37,6 @@ from fedchain.core.ledger.records import (
 from fedchain.devnet.anvil import Devnet, start, stop
 from fedchain.ledger.artifact import artifact
 
-FUNCTIONS = {
-    Kind.POLICY_SET: "setPolicy",
-    Kind.MEMBER_SET: "setMember",
-    Kind.UPDATE_SUBMITTED: "submitUpdate",
-    Kind.BUFFER_CLOSED: "closeBuffer",
-    Kind.MODEL_PUBLISHED: "publishModel",
-    Kind.EVALUATION_REPORTED: "reportEvaluation",
-    Kind.ATTESTED: "attest",
-    Kind.CONTENT_ERASED: "eraseContent",
-}
 ERRORS = {keccak(text=abi_to_signature(entry))[:4]: entry for entry in artifact().abi if entry["type"] == "error"}
 
 GAS = 16_000_000
@@ -62,6 +51,8 @@ def _spelt(value: object) -> Any:
             return Web3.to_checksum_address(value)
         case int():
             return int(value)
+        case bytes():
+            return value
         case _:
             raise TypeError(f"{value!r} is no part of a record")
 
@@ -87,7 +78,7 @@ class Contract:
 
     def call(self, payload: Payload) -> Any:
         """Encode a record as the call that makes it."""
-        return self.at.functions[FUNCTIONS[payload.kind]](*self.values(payload))
+        return self.at.functions[payload.function](*self.values(payload))
 
     def relay(self, *updates: SignedUpdate) -> Any:
         """Encode signed updates as the call that brings them."""
@@ -198,5 +189,7 @@ def ledger(deploy: Callable[..., Contract]) -> Contract:
         (contract.auditor, Role.AUDITOR),
     ):
         contract.append(MemberSet(member, role), contract.governor)
-    contract.append(ModelPublished(Version(0), Seq(0), Content(bytes(32), 1), NOTHING), contract.aggregator)
+    contract.append(
+        ModelPublished(Version(0), Seq(0), contract.head(), Content(bytes(32), 1), NOTHING), contract.aggregator
+    )
     return contract

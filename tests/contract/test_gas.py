@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_account import Account
+from eth_utils.crypto import keccak
 
 from fedchain.core.ledger.content import Content, Digest
 from fedchain.core.ledger.records import (
@@ -20,17 +22,20 @@ from fedchain.core.ledger.records import (
     BufferClosed,
     ContentErased,
     EvaluationReported,
+    Head,
     MemberSet,
     ModelPublished,
     Payload,
     PolicySet,
     Role,
     Seq,
+    ShareGiven,
     UpdateSubmitted,
     Verdict,
     Version,
     address,
 )
+from fedchain.core.rules.policy import fedbuff
 from fedchain.crypto.eip712 import sign_update
 from fedchain.ledger.artifact import artifact
 
@@ -43,6 +48,10 @@ DIRECT_AT_MOST = 35_000
 RELAYED_AT_MOST = 12_500
 """DESIGN, section 3: gas per update, sent by its site, and in a batch of 100 from 10 sites."""
 
+CLAIM_AT_MOST = 41_500
+STATEMENT_AT_MOST = 2_500
+"""Gas of a claim without statements, and what each statement adds."""
+
 SITES = [Account.from_key(bytes([site] * 32)) for site in range(1, 11)]
 CONTENT = Content(Digest(bytes(range(1, 33))), 0x017D7841)
 UPDATE = UpdateSubmitted(Version(0x0101), 5_001, CONTENT)
@@ -50,6 +59,22 @@ DEADLINE = 0xEEEEEEEE
 PUBLISHED = 0x0103
 SEQ = Seq(0x010101)
 UPDATES = 100
+HEAD = Head(keccak(text="a head"))
+POLICY = fedbuff(size=10).canonical()
+
+
+def certificate(statements: int) -> bytes:
+    """Make statements as a buffer of some ten updates gets them: 121 bytes, of which random ones are the signature's.
+
+    Every byte that is not zero costs 12 gas more: a ledger of 65,536 records has a third one in each of three numbers.
+    """
+    made = b""
+    for number in range(statements):
+        signature = keccak(number.to_bytes(32, "big")) + keccak(text=f"s of {number}") + bytes([27 + number % 2])
+        through, first, recomputed = ((seq - number).to_bytes(8, "big") for seq in (20_479, 20_460, 20_458))
+        made += signature + through + first + (0xDFFF ^ 1 << number % 8).to_bytes(32, "big") + recomputed
+    assert len(made) == 121 * statements
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -77,24 +102,36 @@ def measured(deploy: Any) -> dict[str, Any]:
     for member in (ledger.trainer, ledger.aggregator):
         ledger.append(MemberSet(member, Role.TRAINER | Role.AGGREGATOR), ledger.governor)
     for version in range(PUBLISHED):
-        ledger.append(ModelPublished(Version(version), Seq(1), CONTENT, CONTENT), ledger.aggregator)
+        ledger.append(ModelPublished(Version(version), Seq(1), HEAD, CONTENT, CONTENT), ledger.aggregator)
     cost_of_batch(0)
+    claim = ModelPublished(Version(PUBLISHED), SEQ, HEAD, CONTENT, CONTENT)
+    claims = {
+        statements: cost(
+            replace(claim, version=Version(PUBLISHED + number), certificate=certificate(statements)), ledger.aggregator
+        )
+        for number, statements in enumerate((0, 1, 10))
+    }
 
     batch = cost_of_batch(10)
     return {
         "bytecode_sha256": artifact().bytecode_sha256,
         "deployment": int(ledger.deployment_block["gasUsed"]),
-        "setPolicy": cost(PolicySet(CONTENT), ledger.governor),
+        f"setPolicy, {len(POLICY)} bytes": cost(PolicySet(POLICY), ledger.governor),
         "setMember, new": cost(MemberSet(ledger.auditor, Role.AUDITOR, CONTENT), ledger.governor),
         "setMember, known": cost(MemberSet(ledger.auditor, Role.TRAINER, CONTENT), ledger.governor),
         "submitUpdate": cost(UPDATE, ledger.trainer),
         "submitUpdates, 100 of 10 sites": batch,
         "submitUpdates, per update": batch / UPDATES,
         "closeBuffer": cost(BufferClosed(), ledger.trainer),
-        "publishModel": cost(ModelPublished(Version(PUBLISHED), SEQ, CONTENT, CONTENT), ledger.aggregator),
+        "closeBuffer, restart": cost(BufferClosed(SEQ), ledger.governor),
+        "publishModel, no statements": claims[0],
+        "publishModel, 1 statement": claims[1],
+        "publishModel, 10 statements": claims[10],
+        "publishModel, per statement of 10": (claims[10] - claims[0]) / 10,
         "reportEvaluation": cost(EvaluationReported(UPDATE.base, CONTENT), ledger.trainer),
-        "attest": cost(Attested(UPDATE.base, Verdict.RECOMPUTED, CONTENT), ledger.trainer),
+        "attest": cost(Attested(SEQ, Verdict.RECOMPUTED, CONTENT), ledger.trainer),
         "eraseContent": cost(ContentErased(SEQ, 0x0101), ledger.trainer),
+        "giveShare": cost(ShareGiven(SEQ, CONTENT.digest, CONTENT), ledger.trainer),
     }
 
 
@@ -107,3 +144,7 @@ def test_gas_is_as_committed(measured: dict[str, Any]) -> None:
 def test_gas_is_within_the_design(measured: dict[str, Any]) -> None:
     assert measured["submitUpdate"] <= DIRECT_AT_MOST
     assert measured["submitUpdates, per update"] <= RELAYED_AT_MOST
+    claim = measured["publishModel, no statements"]
+    assert claim <= CLAIM_AT_MOST
+    assert measured["publishModel, 1 statement"] - claim <= STATEMENT_AT_MOST
+    assert measured["publishModel, per statement of 10"] <= STATEMENT_AT_MOST

@@ -18,6 +18,7 @@ from fedchain.core.ledger.records import (
     BufferClosed,
     ContentErased,
     EvaluationReported,
+    Head,
     MemberSet,
     ModelPublished,
     Payload,
@@ -25,6 +26,7 @@ from fedchain.core.ledger.records import (
     Record,
     Role,
     Seq,
+    ShareGiven,
     UpdateSubmitted,
     Verdict,
     Version,
@@ -36,20 +38,26 @@ from fedchain.crypto.eip712 import sign_update
 
 A = Content(Digest(bytes(range(32))), 25_000_000)
 B = Content(Digest(bytes(range(32, 64))), 2**64 - 1)
+HEAD = Head(bytes(range(64, 96)))
 SOMEBODY = address("0x" + "5e" * 20)
 ALL = Role(15)
 
 EACH_KIND: list[tuple[str, Payload]] = [
-    ("governor", PolicySet(A)),
+    ("governor", PolicySet(b'{"format":"fedchain/policy/2"}')),
+    ("governor", PolicySet(b"")),
     ("governor", MemberSet(SOMEBODY, Role.TRAINER | Role.AUDITOR, B)),
     ("trainer", UpdateSubmitted(Version(0), 2**64 - 1, A)),
     ("auditor", BufferClosed()),
-    ("aggregator", ModelPublished(Version(1), Seq(2**64 - 1), A, B)),
+    ("auditor", BufferClosed(certificate=bytes(range(121)) * 2)),
+    ("governor", BufferClosed(Seq(2**64 - 1), b"\0")),
+    ("aggregator", ModelPublished(Version(1), Seq(2**64 - 1), HEAD, A, B)),
+    ("aggregator", ModelPublished(Version(0), Seq(0), HEAD, A, B, bytes(range(256)) * 100)),
     ("trainer", EvaluationReported(Version(0), B)),
     ("auditor", EvaluationReported(Version(0), NOTHING)),
-    ("trainer", Attested(Version(0), Verdict.RECOMPUTED, A)),
-    ("auditor", Attested(Version(0), Verdict.REJECTED)),
+    ("trainer", Attested(Seq(2**64 - 1), Verdict.RECOMPUTED, A)),
+    ("governor", Attested(Seq(0), 2**16 - 1)),
     ("aggregator", ContentErased(Seq(2**64 - 1), 2**16 - 1)),
+    ("trainer", ShareGiven(Seq(2**64 - 1), A.digest, B)),
 ]
 
 
@@ -114,16 +122,27 @@ def test_a_governor_goes_once_there_is_another(ledger: Any) -> None:
     assert ledger.refusal(last, ledger.governor) == ("LastGovernor", ledger.governor)
 
 
-def test_versions_are_counted(ledger: Any) -> None:
-    for version in (1, 2, 3):
-        ledger.append(ModelPublished(Version(version), Seq(9), A, B), ledger.aggregator)
-        assert ledger.at.functions.versions().call() == version + 1
+def test_version_numbers_are_given_once_each(ledger: Any) -> None:
+    steps = [
+        (ledger.aggregator, ModelPublished(Version(1), Seq(9), HEAD, A, B), 2),
+        (ledger.trainer, BufferClosed(), 2),
+        (ledger.aggregator, ModelPublished(Version(1), Seq(9), HEAD, B, A), 2),
+        (ledger.aggregator, ModelPublished(Version(0), Seq(0), HEAD, B, A), 2),
+        (ledger.governor, BufferClosed(Seq(4)), 3),
+        (ledger.aggregator, ModelPublished(Version(2), Seq(9), HEAD, A, B), 3),
+        (ledger.aggregator, ModelPublished(Version(3), Seq(9), HEAD, A, B), 4),
+    ]
+    for actor, payload, versions in steps:
+        ledger.append(payload, actor)
+        assert ledger.at.functions.versions().call() == versions
 
 
 # ------------------------------------------------------------------------- Solidity and Python, head for head
 
 SITES = [Account.from_key(bytes([site] * 32)) for site in (1, 2)]
 WORDS = st.integers(0, 2**64 - 1)
+BYTES = st.binary(max_size=300)
+HEADS = st.binary(min_size=32, max_size=32).map(Head)
 VERSIONS = WORDS.map(Version)
 SEQS = WORDS.map(Seq)
 CONTENTS = st.builds(Content, st.binary(min_size=32, max_size=32).map(Digest), WORDS)
@@ -132,14 +151,16 @@ NOT_EMPTY = CONTENTS.filter(lambda content: content.size > 0)
 OTHERS = st.binary(min_size=20, max_size=20).map(lambda raw: address(raw.hex()))
 UPDATES = st.builds(UpdateSubmitted, VERSIONS, st.integers(1, 2**64 - 1), NOT_EMPTY)
 PAYLOADS_OF_ALL_KINDS = st.one_of(
-    st.builds(PolicySet, CONTENTS),
+    st.builds(PolicySet, BYTES),
     st.builds(MemberSet, OTHERS, st.integers(0, 15).map(Role), CONTENTS),
     UPDATES,
-    st.builds(BufferClosed),
-    st.builds(ModelPublished, VERSIONS, SEQS, CONTENTS, CONTENTS),
+    st.builds(BufferClosed, SEQS, BYTES),
+    st.builds(BufferClosed, certificate=BYTES),
+    st.builds(ModelPublished, VERSIONS, SEQS, HEADS, CONTENTS, CONTENTS, BYTES),
     st.builds(EvaluationReported, VERSIONS, CONTENTS),
-    st.builds(Attested, VERSIONS, st.sampled_from(Verdict), CONTENTS),
+    st.builds(Attested, SEQS, st.integers(1, 2**16 - 1), CONTENTS),
     st.builds(ContentErased, SEQS, st.integers(0, 2**16 - 1)),
+    st.builds(ShareGiven, SEQS, st.binary(min_size=32, max_size=32).map(Digest), CONTENTS),
 )
 STEPS = st.one_of(
     st.tuples(st.sampled_from(["governor", "trainer"]), PAYLOADS_OF_ALL_KINDS),
@@ -148,13 +169,13 @@ STEPS = st.one_of(
 
 
 def fitted(payload: Payload, published: int) -> Payload:
-    """Replace a drawn version by one that the contract takes when so many are published."""
+    """Replace a drawn version by one that the contract takes when so many numbers are given."""
     match payload:
         case ModelPublished():
-            return replace(payload, version=Version(published))
+            return replace(payload, version=Version(payload.version % (published + 1)))
         case UpdateSubmitted():
             return replace(payload, base=Version(payload.base % published))
-        case EvaluationReported() | Attested():
+        case EvaluationReported():
             return replace(payload, version=Version(payload.version % published))
         case _:
             return payload
@@ -167,12 +188,13 @@ def test_solidity_and_python_agree_on_every_head(deploy: Any, steps: list[tuple[
     trainers = [ledger.trainer, *(address(site.address) for site in SITES)]
     head = ledger.head()
     start: list[Payload] = [MemberSet(member, ALL) for member in (*trainers, ledger.governor)]
-    for payload in (*start, ModelPublished(Version(0), Seq(0), A, B)):
+    for payload in (*start, ModelPublished(Version(0), Seq(0), HEAD, A, B)):
         head = next_head(head, ledger.append(payload, ledger.governor))
-    published, nonces, now = 1, {site.address: 0 for site in SITES}, ledger.time(ledger.deployment_block) + 100
+    nonces, now = {site.address: 0 for site in SITES}, ledger.time(ledger.deployment_block) + 100
 
     for seconds, step in steps:
         now += seconds
+        published = ledger.at.functions.versions().call()
         ledger.next_block_at(now)
         if isinstance(step, list):
             signed = []
@@ -186,7 +208,6 @@ def test_solidity_and_python_agree_on_every_head(deploy: Any, steps: list[tuple[
             actor, payload = getattr(ledger, step[0]), fitted(step[1], published)
             receipt = ledger.send(ledger.call(payload), actor)
             made = [(actor, payload)]
-            published += isinstance(payload, ModelPublished)
 
         assert ledger.events(receipt) == [(type(one).__name__, actor, ledger.values(one)) for actor, one in made]
         for actor, payload in made:

@@ -14,12 +14,14 @@ from fedchain.core.ledger.records import (
     BufferClosed,
     ContentErased,
     EvaluationReported,
+    Head,
     MemberSet,
     ModelPublished,
     Payload,
     PolicySet,
     Role,
     Seq,
+    ShareGiven,
     UpdateSubmitted,
     Verdict,
     Version,
@@ -30,15 +32,24 @@ A = Content(Digest(bytes(range(32))), 25_000_000)
 SOMEBODY = address("0x" + "5e" * 20)
 TRAINER_OR_AUDITOR, ANY = 10, 15
 
+LIMIT = 32_768
+
+
+def claim(version: int, certificate: bytes = b"") -> ModelPublished:
+    return ModelPublished(Version(version), Seq(0), Head(bytes(32)), A, A, certificate)
+
+
 UNAUTHORIZED: list[tuple[Payload, int, set[str]]] = [
-    (PolicySet(A), 1, {"governor"}),
+    (PolicySet(b"{}"), 1, {"governor"}),
     (MemberSet(SOMEBODY, Role.TRAINER), 1, {"governor"}),
     (UpdateSubmitted(Version(0), 1, A), 2, {"trainer"}),
     (BufferClosed(), ANY, {"governor", "trainer", "aggregator", "auditor"}),
-    (ModelPublished(Version(1), Seq(0), A, A), 4, {"aggregator"}),
+    (BufferClosed(Seq(4)), 1, {"governor"}),
+    (claim(1), 4, {"aggregator"}),
     (EvaluationReported(Version(0), A), TRAINER_OR_AUDITOR, {"trainer", "auditor"}),
-    (Attested(Version(0), Verdict.APPROVED), TRAINER_OR_AUDITOR, {"trainer", "auditor"}),
+    (Attested(Seq(0), Verdict.APPROVED), ANY, {"governor", "trainer", "aggregator", "auditor"}),
     (ContentErased(Seq(0), 1), ANY, {"governor", "trainer", "aggregator", "auditor"}),
+    (ShareGiven(Seq(0), A.digest, A), ANY, {"governor", "trainer", "aggregator", "auditor"}),
 ]
 
 
@@ -55,10 +66,15 @@ REFUSED: list[tuple[str, Payload, tuple[Any, ...]]] = [
     ("trainer", UpdateSubmitted(Version(0), 0, A), ("NoSamples",)),
     ("trainer", UpdateSubmitted(Version(0), 1, NOTHING), ("EmptyContent",)),
     ("trainer", UpdateSubmitted(Version(0), 1, Content(A.digest, 0)), ("EmptyContent",)),
-    ("aggregator", ModelPublished(Version(0), Seq(0), A, A), ("WrongVersion", 0, 1)),
-    ("aggregator", ModelPublished(Version(2), Seq(0), A, A), ("WrongVersion", 2, 1)),
+    ("aggregator", claim(2), ("WrongVersion", 2, 1)),
+    ("aggregator", claim(2**64 - 1), ("WrongVersion", 2**64 - 1, 1)),
+    ("aggregator", claim(2, bytes(LIMIT + 1)), ("WrongVersion", 2, 1)),
+    ("aggregator", claim(1, bytes(LIMIT + 1)), ("CertificateTooLong", LIMIT + 1, LIMIT)),
+    ("trainer", BufferClosed(certificate=bytes(LIMIT + 1)), ("CertificateTooLong", LIMIT + 1, LIMIT)),
+    ("governor", BufferClosed(Seq(4), bytes(LIMIT + 1)), ("CertificateTooLong", LIMIT + 1, LIMIT)),
+    ("governor", PolicySet(bytes(LIMIT + 1)), ("PolicyTooLong", LIMIT + 1, LIMIT)),
     ("auditor", EvaluationReported(Version(1), A), ("UnknownVersion", 1, 1)),
-    ("auditor", Attested(Version(7), Verdict.REJECTED), ("UnknownVersion", 7, 1)),
+    ("auditor", Attested(Seq(4), 0), ("NoMeaning",)),
     ("governor", MemberSet(SOMEBODY, Role(15) + 1), ("UnknownRoles", 16)),
     ("governor", MemberSet(SOMEBODY, 2**32 - 1), ("UnknownRoles", 2**32 - 1)),
 ]
@@ -75,21 +91,21 @@ def test_nothing_is_known_before_genesis(deploy: Any) -> None:
     for payload, refusal in (
         (UpdateSubmitted(Version(0), 1, A), ("UnknownBase", 0, 0)),
         (EvaluationReported(Version(0), A), ("UnknownVersion", 0, 0)),
-        (Attested(Version(0), Verdict.APPROVED), ("UnknownVersion", 0, 0)),
-        (ModelPublished(Version(1), Seq(0), A, A), ("WrongVersion", 1, 0)),
+        (claim(1), ("WrongVersion", 1, 0)),
     ):
         assert ledger.refusal(ledger.call(payload), ledger.trainer) == refusal
 
 
-def test_an_attestation_means_something(ledger: Any) -> None:
-    call = ledger.at.functions.attest(0, 0, (A.digest, A.size))
-    assert ledger.refusal(call, ledger.auditor) == ("NoMeaning",)
-
-
-def test_there_is_no_fourth_meaning(ledger: Any) -> None:
-    head = ledger.head()
-    receipt = ledger.send(ledger.at.functions.attest(0, 4, (A.digest, A.size)), ledger.auditor)
-    assert (receipt["status"], ledger.head()) == (0, head)
+@pytest.mark.parametrize(
+    ("sender", "payload"),
+    [
+        ("aggregator", claim(1, bytes(LIMIT))),
+        ("trainer", BufferClosed(certificate=bytes(LIMIT))),
+        ("governor", PolicySet(bytes(LIMIT))),
+    ],
+)
+def test_bytes_are_taken_up_to_their_limit(ledger: Any, sender: str, payload: Payload) -> None:
+    ledger.append(payload, getattr(ledger, sender))
 
 
 @pytest.mark.parametrize("roles", [Role.NONE, Role.TRAINER | Role.AGGREGATOR | Role.AUDITOR])

@@ -1,4 +1,7 @@
-"""Updates that their sites signed and somebody else brings: what counts as a signature, once, in time, all or none."""
+"""Updates that their sites signed and somebody else brings: what counts as a signature, once and in time.
+
+What a relay could not foresee costs an update only itself; what it could, the batch.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from eth_account import Account
 
 from fedchain.core.ledger.content import NOTHING, Content, Digest
 from fedchain.core.ledger.records import (
+    NOBODY,
     Federation,
     MemberSet,
     Record,
@@ -54,9 +58,9 @@ def test_a_relayed_update_is_the_sites_own(ledger: Any) -> None:
         ledger.stranger,
     )
 
-    made = [(SITE, UPDATE), (OTHER, UPDATE), (SITE, second)]
-    assert ledger.events(receipt) == [("UpdateSubmitted", site, ledger.values(one)) for site, one in made]
-    for site, update in made:
+    updates = [(SITE, UPDATE), (OTHER, UPDATE), (SITE, second)]
+    assert ledger.events(receipt) == [("UpdateSubmitted", site, ledger.values(one)) for site, one in updates]
+    for site, update in updates:
         head = next_head(head, Record(Seq(0), site, ledger.time(receipt), update))
     assert ledger.head() == head
     assert (ledger.member(SITE), ledger.member(OTHER)) == ((Role.TRAINER, 2), (Role.TRAINER, 1))
@@ -67,25 +71,36 @@ def test_a_direct_update_spends_no_nonce(ledger: Any) -> None:
     assert ledger.member(ledger.trainer) == (Role.TRAINER, 0)
 
 
+def made(ledger: Any, *batch: SignedUpdate) -> list[SignedUpdate]:
+    """Bring a batch and return those of its updates that are recorded."""
+    receipt = ledger.send(ledger.relay(*batch), ledger.stranger)
+    assert receipt["status"] == 1
+    events = [(actor, values) for _, actor, values in ledger.events(receipt)]
+    found = [one for one in batch if (one.site, ledger.values(one.update)) in events]
+    assert len(found) == len(events)
+    return found
+
+
 def test_a_relayed_update_counts_once(ledger: Any) -> None:
     signed = signed_by(ledger)
-    assert ledger.refusal(ledger.relay(signed, signed), ledger.stranger) == ("WrongNonce", SITE, 0, 1)
-    assert ledger.send(ledger.relay(signed), ledger.stranger)["status"] == 1
-    assert ledger.refusal(ledger.relay(signed), ledger.stranger) == ("WrongNonce", SITE, 0, 1)
+    receipt = ledger.send(ledger.relay(signed, signed), ledger.stranger)
+    assert (receipt["status"], len(receipt["logs"]), ledger.member(SITE)) == (1, 1, (Role.TRAINER, 1))
+    assert ledger.refusal(ledger.relay(signed), ledger.stranger) == ("NoUpdates",)
 
 
 def test_updates_come_in_the_order_of_their_nonces(ledger: Any) -> None:
-    first, second = signed_by(ledger), signed_by(ledger, nonce=1)
-    assert ledger.refusal(ledger.relay(second, first), ledger.stranger) == ("WrongNonce", SITE, 1, 0)
+    first, second = signed_by(ledger), signed_by(ledger, nonce=1, update=replace(UPDATE, samples=1))
+    assert made(ledger, second, first) == [first]
+    assert made(ledger, second) == [second]
 
 
 def test_a_nonce_stays_spent_while_its_site_is_away(ledger: Any) -> None:
     signed = signed_by(ledger)
-    assert ledger.send(ledger.relay(signed), ledger.stranger)["status"] == 1
+    assert made(ledger, signed) == [signed]
     ledger.append(MemberSet(SITE, Role.NONE), ledger.governor)
-    assert ledger.refusal(ledger.relay(signed), ledger.stranger) == ("Unauthorized", SITE, 2)
+    assert ledger.refusal(ledger.relay(signed), ledger.stranger) == ("NoUpdates",)
     ledger.append(MemberSet(SITE, Role.TRAINER), ledger.governor)
-    assert ledger.refusal(ledger.relay(signed), ledger.stranger) == ("WrongNonce", SITE, 0, 1)
+    assert ledger.refusal(ledger.relay(signed), ledger.stranger) == ("NoUpdates",)
 
 
 def test_an_update_is_taken_until_its_deadline_and_not_a_second_later(ledger: Any) -> None:
@@ -94,9 +109,9 @@ def test_an_update_is_taken_until_its_deadline_and_not_a_second_later(ledger: An
     in_time = sign_update(ledger.federation, KEY, UPDATE, 0, now + 1)
 
     ledger.next_block_at(now)
-    assert ledger.refusal(ledger.relay(late), ledger.stranger) == ("Expired", SITE, now - 1, now)
+    assert ledger.refusal(ledger.relay(late), ledger.stranger) == ("NoUpdates",)
     ledger.next_block_at(now + 1)
-    assert ledger.send(ledger.relay(in_time), ledger.stranger)["status"] == 1
+    assert made(ledger, in_time) == [in_time]
 
 
 def test_the_other_signature_of_the_same_message_is_refused(ledger: Any) -> None:
@@ -144,7 +159,7 @@ def test_a_signature_is_for_one_contract_on_one_chain(ledger: Any, deploy: Any) 
 
 def test_the_domain_is_published(ledger: Any) -> None:
     fields, name, version, chain_id, contract, salt, extensions = ledger.at.functions.eip712Domain().call()
-    assert (fields, name, version, salt, extensions) == (b"\x0f", "fedchain", "1", bytes(32), [])
+    assert (fields, name, version, salt, extensions) == (b"\x0f", "fedchain", "2", bytes(32), [])
     assert (chain_id, address(contract)) == (ledger.federation.chain_id, ledger.federation.contract)
 
 
@@ -163,24 +178,49 @@ def test_a_signed_update_keeps_the_rules_of_a_direct_one(
     assert ledger.refusal(ledger.relay(signed), ledger.stranger) == refusal
 
 
+def test_the_address_that_no_signature_recovers_to_signs_nothing(ledger: Any) -> None:
+    ledger.append(MemberSet(NOBODY, Role.TRAINER), ledger.governor)
+    nobodys = replace(signed_by(ledger), site=NOBODY, signature=bytes(64) + b"\x1b")
+    assert ledger.refusal(ledger.relay(nobodys), ledger.stranger) == ("BadSignature", NOBODY)
+    assert not is_signed(ledger.federation, nobodys)
+
+
 def test_only_trainers_updates_are_brought(ledger: Any) -> None:
     for roles in (Role.NONE, Role.GOVERNOR | Role.AGGREGATOR | Role.AUDITOR):
         ledger.append(MemberSet(STRANGER, roles), ledger.governor)
-        refusal = ledger.refusal(ledger.relay(signed_by(ledger, STRANGER_KEY)), ledger.trainer)
-        assert refusal == ("Unauthorized", STRANGER, 2)
+        assert ledger.refusal(ledger.relay(signed_by(ledger, STRANGER_KEY)), ledger.trainer) == ("NoUpdates",)
 
 
 def test_an_empty_batch_is_refused(ledger: Any) -> None:
     assert ledger.refusal(ledger.relay(), ledger.trainer) == ("NoUpdates",)
 
 
-@pytest.mark.parametrize("bad_at", [0, 3, 5])
-def test_one_bad_update_takes_its_batch_with_it(ledger: Any, bad_at: int) -> None:
-    batch = [signed_by(ledger, key, nonce) for nonce in range(3) for key in (KEY, OTHER_KEY)]
-    batch.insert(bad_at, signed_by(ledger, STRANGER_KEY))
-    assert ledger.refusal(ledger.relay(*batch), ledger.trainer) == ("Unauthorized", STRANGER, 2)
-    assert (ledger.member(SITE), ledger.member(OTHER)) == ((Role.TRAINER, 0), (Role.TRAINER, 0))
+def a_batch(ledger: Any) -> list[SignedUpdate]:
+    numbered = [(key, nonce) for nonce in range(3) for key in (KEY, OTHER_KEY)]
+    return [signed_by(ledger, key, nonce, replace(UPDATE, samples=n + 1)) for n, (key, nonce) in enumerate(numbered)]
 
-    del batch[bad_at]
-    assert ledger.send(ledger.relay(*batch), ledger.trainer)["status"] == 1
+
+@pytest.mark.parametrize("at", [0, 3, 6])
+def test_an_update_that_is_not_right_now_costs_only_itself(ledger: Any, at: int) -> None:
+    batch, expired = a_batch(ledger), sign_update(ledger.federation, KEY, UPDATE, min(at, 4) // 2 + at % 2, 1)
+    late = [signed_by(ledger, STRANGER_KEY), signed_by(ledger, OTHER_KEY, 9), expired]
+    assert made(ledger, *batch[:at], *late, *batch[at:]) == batch
     assert (ledger.member(SITE), ledger.member(OTHER)) == ((Role.TRAINER, 3), (Role.TRAINER, 3))
+
+
+def test_a_site_that_spoils_its_nonce_costs_its_own_updates(ledger: Any) -> None:
+    batch = a_batch(ledger)
+    assert made(ledger, signed_by(ledger)) == [signed_by(ledger)]
+    assert made(ledger, *batch) == [one for one in batch if one is not batch[0]]
+
+
+@pytest.mark.parametrize("at", [0, 3, 6])
+@pytest.mark.parametrize("what", ["signature", "value"])
+def test_what_a_relay_can_see_beforehand_costs_the_batch(ledger: Any, at: int, what: str) -> None:
+    batch = a_batch(ledger)
+    if what == "signature":
+        bad, refusal = replace(signed_by(ledger, nonce=9), signature=bytes(65)), ("BadSignature", SITE)
+    else:
+        bad, refusal = signed_by(ledger, nonce=9, update=replace(UPDATE, base=Version(7))), ("UnknownBase", 7, 1)
+    assert ledger.refusal(ledger.relay(*batch[:at], bad, *batch[at:]), ledger.trainer) == refusal
+    assert (ledger.member(SITE), ledger.member(OTHER)) == ((Role.TRAINER, 0), (Role.TRAINER, 0))

@@ -44,7 +44,7 @@ class BareFederation:
         self.time = 1000
         self.chain = MemoryChain(GOVERNOR, lambda: self.time)
         self.layout = layout_of(START)
-        self.chain.append(GOVERNOR, PolicySet(self.put(policy.canonical())))
+        self.chain.append(GOVERNOR, PolicySet(policy.canonical()))
         self.chain.append(GOVERNOR, MemberSet(AGGREGATOR, Role.AGGREGATOR))
         for site in sites:
             self.chain.append(GOVERNOR, MemberSet(site, Role.TRAINER))
@@ -102,7 +102,8 @@ class BareFederation:
 
     def publish(self, through: Seq, model: Content, manifest: Manifest) -> None:
         versions = sum(isinstance(record.payload, ModelPublished) for record in self.chain.records)
-        claim = ModelPublished(Version(versions), through, model, self.put(manifest.canonical()))
+        head = self.chain.heads[through + 1]
+        claim = ModelPublished(Version(versions), through, head, model, self.put(manifest.canonical()))
         self.chain.append(AGGREGATOR, claim)
 
     async def publish_honestly(self) -> None:

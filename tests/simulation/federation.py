@@ -128,16 +128,20 @@ class Simulation:
             profile = self.put(f"hospital {number}".encode())
             self.act(GOVERNOR, MemberSet(self.site(number), Role.TRAINER, profile))
 
+    def claim(self, version: int, through: int, model: Content, manifest: Content) -> ModelPublished:
+        """Claim a version, with the head that the chain had after record `through`."""
+        head = self.chain.heads[min(through + 1, len(self.chain.records))]
+        return ModelPublished(Version(version), Seq(through), head, model, manifest)
+
     def publish_genesis(self, *, model: Content | None = None, through: int = 0, **changes: object) -> Record:
         """Publish version 0; what is given stands in for the model, or for keys of its manifest."""
         model = model or write_model(self.layout, self.genesis(), self.blobs.create())
         manifest = genesis_manifest(self.chain.federation, model).model_copy(update=changes)
-        claim = ModelPublished(Version(0), Seq(through), model, self.put(manifest.canonical()))
-        return self.act(AGGREGATOR, claim)
+        return self.act(AGGREGATOR, self.claim(0, through, model, self.put(manifest.canonical())))
 
     def set_policy(self, policy: Policy) -> Record:
         """Let the governor set a policy."""
-        return self.act(GOVERNOR, PolicySet(self.put(policy.canonical())))
+        return self.act(GOVERNOR, PolicySet(policy.canonical()))
 
     def model(self, version: int) -> Content:
         """Name the model of a version."""
@@ -216,7 +220,7 @@ class Simulation:
         manifest = manifest or await self.manifest(plan, model)
         named = self.put(manifest if isinstance(manifest, bytes) else manifest.canonical())
         last = plan.through if through is None else Seq(through)
-        return self.act(actor, ModelPublished(plan.version, last, model, named))
+        return self.act(actor, self.claim(plan.version, last, model, named))
 
     async def round(self, *numbers: int) -> Record:
         """Let sites submit on the newest version, and publish what they make."""

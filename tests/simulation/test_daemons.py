@@ -66,14 +66,15 @@ class Federation:
         self.policy = policy
 
     async def found(self) -> None:
-        await self.ledger.append(PolicySet(put(self.blobs, self.policy.canonical())))
+        await self.ledger.append(PolicySet(self.policy.canonical()))
         await self.ledger.append(MemberSet(AGGREGATOR, Role.AGGREGATOR))
         for site in SITES:
             await self.ledger.append(MemberSet(site, Role.TRAINER))
         arrays = arrays_of(Tiny().model())
         model = write_model(layout_of(arrays), arrays, self.blobs.create())
         manifest = put(self.blobs, genesis_manifest(self.chain.federation, model).canonical())
-        await self.chain.ledger(AGGREGATOR).append(ModelPublished(Version(0), Seq(0), model, manifest))
+        claim = ModelPublished(Version(0), Seq(0), self.chain.heads[1], model, manifest)
+        await self.chain.ledger(AGGREGATOR).append(claim)
 
     def aggregator(self) -> Aggregator:
         return Aggregator(
@@ -152,7 +153,9 @@ async def test_a_node_that_replays_attests_each_version_once(tmp_path: Path) -> 
         federation.node(SITES[2], verify="replay", report=True),
     ):
         await federation.until(lambda: attested(federation, 3))
-    attestations = [(r.payload.version) for r in await federation.ledger.records() if isinstance(r.payload, Attested)]
+    records = await federation.ledger.records()
+    claims = {record.seq: record.payload.version for record in records if isinstance(record.payload, ModelPublished)}
+    attestations = [claims[record.payload.seq] for record in records if isinstance(record.payload, Attested)]
     assert sorted(attestations)[:3] == [1, 2, 3]
     assert len(set(attestations)) == len(attestations)
     assert await federation.count(EvaluationReported) > 0

@@ -18,7 +18,6 @@ from fedchain.cli.deploy import deploy_federation, publish_genesis
 from fedchain.cli.ledger import open_ledger
 from fedchain.config.federation import FederationFile, save_federation
 from fedchain.config.settings import DaemonConfig, read_password
-from fedchain.core.formats.document import put
 from fedchain.core.formats.modelfile import Arrays
 from fedchain.core.ledger.records import Address, MemberSet, PolicySet, Role, address
 from fedchain.core.rules.policy import Policy
@@ -97,7 +96,7 @@ async def build(folder: Path, rpc: str, *, task: str, policy: Policy, sites: Seq
     actors = [aggregator, *[await new_actor(folder / site.name, "node", rpc) for site in sites]]
     blobs = FileBlobs(aggregator.blobs)
     async with await open_ledger(file, governor) as ledger:
-        await ledger.append(PolicySet(put(blobs, policy.canonical())))
+        await ledger.append(PolicySet(policy.canonical()))
         for actor in actors:
             await ledger.append(MemberSet(actor.member, ROLES[actor.kind]))
     await publish_genesis(file, open_key(aggregator.folder), genesis, blobs)

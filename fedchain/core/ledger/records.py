@@ -3,20 +3,26 @@
     head_0 = keccak256(abi.encode(chain id, contract, predecessor, predecessor's last head))
     head_n = keccak256(abi.encode(head_{n-1}, kind, actor, block time, payload words…))
 
-Every payload is a fixed number of 32-byte words, so abi.encode is concatenation. The same rule stands in
-contracts/FederationLedger.sol, action by action; the tests hold the two against each other.
+Every payload is a fixed number of 32-byte words, a byte string being one word, its keccak-256; so abi.encode is
+concatenation. The same rule stands in contracts/FederationLedger.sol, action by action; the tests hold the two
+against each other.
+
+A new kind of record is one class here, and its event and function in Solidity: how it is encoded follows from its
+fields' types (core/ledger/abi.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import ClassVar, Final, NewType
+from typing import Annotated, ClassVar, Final, NewType, TypeVar
 
 from eth_hash.auto import keccak
 
 from fedchain.core.errors import FormatError
-from fedchain.core.ledger.content import NOTHING, Content
+from fedchain.core.ledger import abi
+from fedchain.core.ledger.content import NOTHING, Content, Digest
 
 Address = NewType("Address", str)
 """An Ethereum address: `0x` and 40 lower-case hexadecimal digits."""
@@ -54,132 +60,160 @@ class Role(IntFlag):
     AUDITOR = 8
 
 
-class Kind(IntEnum):
-    """The eight kinds of record, as the head counts them."""
+ANY_ROLE: Final = Role.GOVERNOR | Role.TRAINER | Role.AGGREGATOR | Role.AUDITOR
 
-    POLICY_SET = 1
-    MEMBER_SET = 2
-    UPDATE_SUBMITTED = 3
-    BUFFER_CLOSED = 4
-    MODEL_PUBLISHED = 5
-    EVALUATION_REPORTED = 6
-    ATTESTED = 7
-    CONTENT_ERASED = 8
+NO_SEQ: Final = Seq(0)
+"""Stands for no record where a payload may name one: record 0 is always the first governor's."""
 
 
 class Verdict(IntEnum):
-    """What an attestation says of a version."""
+    """What an attestation says of a claim or an update; meanings of others are kept as numbers."""
 
     RECOMPUTED = 1
-    APPROVED = 2
-    REJECTED = 3
+    REFUSED = 2
+    APPROVED = 3
+    WITHDRAWN = 4
+
+
+U16 = Annotated[int, "uint16"]
+U64 = Annotated[int, "uint64"]
+Meaning = Annotated[int, "uint16", Verdict]
 
 
 @dataclass(frozen=True, slots=True)
-class PolicySet:
+class Payload:
+    """What a record says; the annotations of its fields have ABI types."""
+
+    kind: ClassVar[int]
+    """The number that the head counts it by."""
+    function: ClassVar[str]
+    """The contract's function that records it; its event has the class's name."""
+    by: ClassVar[Role]
+    """Whoever has one of these roles may record it."""
+    encoding: ClassVar[abi.Encoding]
+    """How it is encoded, by its fields."""
+
+
+PAYLOADS: Final[dict[int, type[Payload]]] = {}
+"""Every kind of record by its number."""
+
+_Kind = TypeVar("_Kind", bound=type[Payload])
+
+
+def recorded(number: int, function: str, *, by: Role) -> Callable[[_Kind], _Kind]:
+    """Make a payload known as a kind of record; raises ValueError where the number is another kind's."""
+
+    def register(kind: _Kind) -> _Kind:
+        if number in PAYLOADS:
+            raise ValueError(f"{kind.__name__} cannot be kind {number}: {PAYLOADS[number].__name__} is")
+        kind.kind, kind.function, kind.by, kind.encoding = number, function, by, abi.Encoding.of(kind)
+        PAYLOADS[number] = kind
+        return kind
+
+    return register
+
+
+@recorded(1, "setPolicy", by=Role.GOVERNOR)
+@dataclass(frozen=True, slots=True)
+class PolicySet(Payload):
     """The governor fixes the rules from here on."""
 
-    kind: ClassVar[Kind] = Kind.POLICY_SET
-    policy: Content
-    """The policy document (core/rules/policy.py)."""
+    document: bytes
+    """The policy itself (core/rules/policy.py); bytes that are not a policy leave the one before in force."""
 
 
+@recorded(2, "setMember", by=Role.GOVERNOR)
 @dataclass(frozen=True, slots=True)
-class MemberSet:
+class MemberSet(Payload):
     """The governor gives an address its roles, or takes them all with Role.NONE."""
 
-    kind: ClassVar[Kind] = Kind.MEMBER_SET
     member: Address
     roles: Role
     profile: Content = NOTHING
     """Who the member is, off the ledger; NOTHING where there is no profile."""
 
 
+@recorded(3, "submitUpdate", by=Role.TRAINER)
 @dataclass(frozen=True, slots=True)
-class UpdateSubmitted:
+class UpdateSubmitted(Payload):
     """A trainer offers its change to a base version."""
 
-    kind: ClassVar[Kind] = Kind.UPDATE_SUBMITTED
     base: Version
     """The version that the site trained on."""
-    samples: int
+    samples: U64
     """Examples that the site says it trained on."""
     content: Content
 
 
+@recorded(4, "closeBuffer", by=ANY_ROLE)
 @dataclass(frozen=True, slots=True)
-class BufferClosed:
+class BufferClosed(Payload):
     """A member says that the open buffer's time is over; counts once the policy's time-out has passed."""
 
-    kind: ClassVar[Kind] = Kind.BUFFER_CLOSED
+    restart_from: Seq = NO_SEQ
+    """A governor's restart: the ModelPublished to go on from; NO_SEQ where this is none."""
+    certificate: bytes = b""
+    """Statements of holders, 121 bytes each."""
 
 
+@recorded(5, "publishModel", by=Role.AGGREGATOR)
 @dataclass(frozen=True, slots=True)
-class ModelPublished:
-    """The aggregator publishes what anyone can recompute."""
+class ModelPublished(Payload):
+    """The aggregator claims what anyone can recompute."""
 
-    kind: ClassVar[Kind] = Kind.MODEL_PUBLISHED
     version: Version
     through: Seq
     """The last record consumed: the one that closed the buffer. 0 for genesis."""
+    head: Head
+    """The head after record `through`."""
     model: Content
     manifest: Content
+    certificate: bytes = b""
+    """Statements of holders, 121 bytes each."""
 
 
+@recorded(6, "reportEvaluation", by=Role.TRAINER | Role.AUDITOR)
 @dataclass(frozen=True, slots=True)
-class EvaluationReported:
+class EvaluationReported(Payload):
     """A trainer or auditor reports how a version does on data of its own."""
 
-    kind: ClassVar[Kind] = Kind.EVALUATION_REPORTED
     version: Version
     report: Content
 
 
+@recorded(7, "attest", by=ANY_ROLE)
 @dataclass(frozen=True, slots=True)
-class Attested:
-    """A trainer or auditor puts its name to a version."""
+class Attested(Payload):
+    """A member puts its name to a claim or an update."""
 
-    kind: ClassVar[Kind] = Kind.ATTESTED
-    version: Version
-    meaning: Verdict
+    seq: Seq
+    """The record that it speaks of."""
+    meaning: Meaning
+    """A Verdict, or a number that is the readers' to know; never 0."""
     evidence: Content = NOTHING
 
 
+@recorded(8, "eraseContent", by=ANY_ROLE)
 @dataclass(frozen=True, slots=True)
-class ContentErased:
+class ContentErased(Payload):
     """The owner of a content, or the governor, says that its key is destroyed."""
 
-    kind: ClassVar[Kind] = Kind.CONTENT_ERASED
     seq: Seq
     """The record whose content is gone."""
-    reason: int
+    reason: U16
     """Reason code, 0 to 65,535; the codes are the federation's own."""
 
 
-Payload = (
-    PolicySet
-    | MemberSet
-    | UpdateSubmitted
-    | BufferClosed
-    | ModelPublished
-    | EvaluationReported
-    | Attested
-    | ContentErased
-)
+@recorded(9, "giveShare", by=ANY_ROLE)
+@dataclass(frozen=True, slots=True)
+class ShareGiven(Payload):
+    """A member gives its share of the key to a sum of masked updates (DESIGN 5b; reserved)."""
 
-PAYLOADS: Final[dict[Kind, type[Payload]]] = {
-    payload.kind: payload
-    for payload in (
-        PolicySet,
-        MemberSet,
-        UpdateSubmitted,
-        BufferClosed,
-        ModelPublished,
-        EvaluationReported,
-        Attested,
-        ContentErased,
-    )
-}
+    closing: Seq
+    """The record that froze the set of updates."""
+    digest: Digest
+    """sha2-256 that names the set."""
+    content: Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +240,7 @@ class Record:
     """None in a memory ledger."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> int:
         """The payload's kind."""
         return self.payload.kind
 
@@ -249,20 +283,16 @@ def first_head(federation: Federation) -> Head:
 
 def next_head(head: Head, record: Record) -> Head:
     """Extend a head by a record: keccak256(abi.encode(head, kind, actor, time, payload words…))."""
-    words = [int(record.kind), int(record.actor, 16), record.time, *payload_words(record.payload)]
+    words = [record.kind, int(record.actor, 16), record.time, *record.payload.encoding.words(record.payload)]
     return Head(keccak(head + b"".join(map(_word, words))))
 
 
-def payload_words(payload: Payload) -> list[int]:
-    """Encode a payload as unsigned 256-bit words, in the order of its fields; a content is digest, size."""
-    words: list[int] = []
-    for field in fields(payload):
-        value = getattr(payload, field.name)
-        if isinstance(value, Content):
-            words += [int.from_bytes(value.digest, "big"), value.size]
-        else:
-            words.append(int(value, 16) if isinstance(value, str) else int(value))
-    return words
+def decode_payload(kind: int, data: bytes) -> Payload:
+    """Read a payload of any known kind from its encoding; raises FormatError."""
+    if kind not in PAYLOADS:
+        raise FormatError(f"{kind} is not a kind of record that this program knows")
+    payload: Payload = PAYLOADS[kind].encoding.decode(data)
+    return payload
 
 
 def _word(value: int) -> bytes:

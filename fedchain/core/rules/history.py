@@ -18,14 +18,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
-from fedchain.core.errors import FedchainError, HeadMismatch
-from fedchain.core.ledger.content import Content
+from fedchain.core.errors import FedchainError, FormatError, HeadMismatch
+from fedchain.core.ledger.content import Content, Digest
 from fedchain.core.ledger.members import Members
 from fedchain.core.ledger.records import (
+    NO_SEQ,
     Address,
     BufferClosed,
     Federation,
+    Head,
     MemberSet,
     ModelPublished,
     PolicySet,
@@ -92,8 +95,11 @@ class History:
         self.published: list[Published] = []
         self.applied = 0
         """Versions whose manifests are taken into account."""
-        self._policies: list[tuple[Seq, Content]] = []
-        self._documents: dict[Content, Policy | None] = {}
+        self.heads: list[Head] = []
+        """The head after each record."""
+        self.ignored: list[tuple[Record, str]] = []
+        """Records without effect, each with why it has none."""
+        self._policies: list[tuple[Seq, Content, Policy]] = []
         self.tail: list[Record] = []
         """Updates and BufferClosed records that no settled version has consumed."""
         self._admitted: set[Content] = set()
@@ -104,25 +110,39 @@ class History:
         if record.seq != self.length:
             raise HeadMismatch(f"record {record.seq} came where record {self.length} was due: read the ledger anew")
         self.head = next_head(self.head, record)
+        self.heads.append(self.head)
         self.length += 1
         match record.payload:
             case MemberSet() as change:
                 self.members.apply(record, change)
-            case PolicySet(policy=policy):
-                self._policies.append((record.seq, policy))
+            case PolicySet(document):
+                self._set_policy(record, document)
             case ModelPublished() as claim:
-                self.published.append(Published(record, claim))
+                self._claim(record, claim)
+            case BufferClosed(restart_from=start) if start != NO_SEQ:
+                self.ignored.append((record, f"restarts from record {start}, which has no effect yet"))
             case UpdateSubmitted() | BufferClosed():
                 self.tail.append(record)
 
-    @property
-    def unread_policies(self) -> list[Content]:
-        """The policies whose documents `learn_policy` has not been given yet."""
-        return [content for _, content in self._policies if content not in self._documents]
+    def _set_policy(self, record: Record, document: bytes) -> None:
+        """Put a policy into force; bytes that are not a policy leave the one before."""
+        try:
+            policy = Policy.parse(document)
+        except FormatError as error:
+            self.ignored.append((record, f"is not a policy, so the one before stays in force: {error}"))
+        else:
+            name = Content(Digest(sha256(document).digest()), len(document))
+            self._policies.append((record.seq, name, policy))
 
-    def learn_policy(self, content: Content, document: Policy | None) -> None:
-        """Take in what a policy says; None for one that is not a policy, which leaves the one before in force."""
-        self._documents[content] = document
+    def _claim(self, record: Record, claim: ModelPublished) -> None:
+        """Take the first claim of the next version that goes on from this ledger's records; others have no effect."""
+        due = len(self.published)
+        if claim.version != due:
+            self.ignored.append((record, f"claims version {claim.version}, where version {due} was the next"))
+        elif claim.through >= record.seq or claim.head != self.heads[claim.through]:
+            self.ignored.append((record, f"claims version {due} on another head after record {claim.through}"))
+        else:
+            self.published.append(Published(record, claim))
 
     @property
     def latest(self) -> Published | None:
@@ -130,19 +150,11 @@ class History:
         return self.published[-1] if self.published else None
 
     def policy(self, seq: Seq) -> tuple[Seq, Content, Policy]:
-        """Return the policy in force after record `seq`, or the first one set later; raises FedchainError.
-
-        All policies up to it must have been learnt.
-        """
-        valid = [
-            (since, content, document)
-            for since, content in self._policies
-            if (document := self._documents.get(content)) is not None
-        ]
-        if not valid:
+        """Return the policy in force after record `seq`, or the first one set later; raises FedchainError."""
+        if not self._policies:
             raise FedchainError("no valid policy is set: the governor sets one with `fedchain policy set`")
-        before = [entry for entry in valid if entry[0] <= seq]
-        return before[-1] if before else valid[0]
+        before = [entry for entry in self._policies if entry[0] <= seq]
+        return before[-1] if before else self._policies[0]
 
     def buffer_state(self, inspections: Mapping[Seq, Inspection]) -> BufferState:
         """Say how the first version that is not settled stands, given what was found in contents so far.

@@ -100,7 +100,7 @@ class Rival(Cut):
             result = {"cid": model.cid, "size": model.size}
             manifest = Manifest.model_validate_json(stated).model_dump(mode="json") | {"result": result}
             named = self.world.simulation.put(Manifest.model_validate(manifest, strict=False).canonical())
-            theirs = ModelPublished(payload.version, payload.through, model, named)
+            theirs = ModelPublished(payload.version, payload.through, payload.head, model, named)
             self.world.simulation.act(STANDBY, theirs)
         return await super().append(payload, key)
 

@@ -60,7 +60,6 @@ def blobs(simulation: Simulation) -> dict[str, Content]:
 
 NAMES = [
     *(f"profile of record {seq}" for seq in (4, 5)),
-    "policy of record 6",
     *(f"{field} of record {seq}" for seq in (7, 10) for field in ("model", "manifest")),
     *(f"content of record {seq}" for seq in (8, 9)),
 ]
@@ -156,7 +155,6 @@ async def test_without_a_tree_the_blob_is_still_refused(simulation: Simulation, 
     ("name", "unchecked"),
     [
         ("profile of record 4", []),
-        ("policy of record 6", ["version 1"]),
         ("model of record 7", ["version 1"]),
         ("manifest of record 7", ["version 0"]),
         ("content of record 9", ["version 1"]),

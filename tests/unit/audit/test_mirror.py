@@ -17,7 +17,7 @@ from fedchain.audit.report import Report
 from fedchain.audit.sources import LocalSource
 from fedchain.audit.verify import verify
 from fedchain.core.errors import FormatError, LedgerUnreachable
-from fedchain.core.ledger.records import Attested, Head, Record, Seq, Verdict, Version
+from fedchain.core.ledger.records import Attested, Head, Record, Seq, Verdict
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
 
@@ -31,7 +31,7 @@ async def publish_one(seed: int = 0) -> Simulation:
     made.submit(0)
     made.close()
     await made.publish()
-    made.act(AUDITOR, Attested(Version(1), Verdict.RECOMPUTED))
+    made.act(AUDITOR, Attested(made.chain.records[-1].seq, Verdict.RECOMPUTED))
     return made
 
 
@@ -70,7 +70,9 @@ def renumber(seq: int, step: int) -> list[str]:
     ]
 
 
-COPY = "INSERT INTO records SELECT {to}, kind, actor, time, words, block, block_hash, tx, log_index, head FROM records"
+COPY = (
+    "INSERT INTO records SELECT {to}, kind, actor, time, payload, block, block_hash, tx, log_index, head FROM records"
+)
 
 
 async def test_a_whole_mirror(simulation: Simulation, mirror: Path) -> None:
@@ -90,12 +92,12 @@ async def test_a_whole_mirror(simulation: Simulation, mirror: Path) -> None:
     [
         "time = time + 1",
         "actor = '0x' || substr(actor, 40, 3) || substr(actor, 3, 39)",
-        "words = CAST(x'01' || coalesce(substr(words, 2), '') AS BLOB)",
-        "words = CAST(coalesce(substr(words, 1, length(words) - 1), '') || x'77' AS BLOB)",
-        "kind = kind % 8 + 1",
+        "payload = CAST(x'01' || coalesce(substr(payload, 2), '') AS BLOB)",
+        "payload = CAST(coalesce(substr(payload, 1, length(payload) - 1), '') || x'77' AS BLOB)",
+        "kind = kind % 9 + 1",
         "actor = 7",
         "time = 'noon'",
-        "words = 'gone'",
+        "payload = 'gone'",
     ],
 )
 async def test_any_record_changed(simulation: Simulation, mirror: Path, seq: int, change: str) -> None:

@@ -16,6 +16,7 @@ from fedchain.core.ledger.records import (
     Address,
     BufferClosed,
     Federation,
+    Head,
     MemberSet,
     ModelPublished,
     Payload,
@@ -97,10 +98,7 @@ class Story:
         return record
 
     def set_policy(self, policy: Policy | None) -> Seq:
-        content = self.content()
-        record = self.add(PolicySet(content))
-        self.history.learn_policy(content, policy)
-        return record.seq
+        return self.add(PolicySet(b"none" if policy is None else policy.canonical())).seq
 
     def set_roles(self, member: Address, roles: Role) -> Seq:
         return self.add(MemberSet(member, roles)).seq
@@ -128,7 +126,8 @@ class Story:
         """Publish whatever is given."""
         self.manifests.append(manifest)
         version = Version(len(self.history.published))
-        self.add(ModelPublished(version, through, model, self.content()), AGGREGATOR)
+        head = self.history.heads[through] if through < len(self.records) else Head(bytes(32))
+        self.add(ModelPublished(version, through, head, model, self.content()), AGGREGATOR)
 
     def publish(self, **changes: object) -> list[Discrepancy]:
         """Publish and settle the next version, with changes to its honest manifest."""

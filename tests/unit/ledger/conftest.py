@@ -17,7 +17,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from fedchain.core.ledger.content import Content, Digest
-from fedchain.core.ledger.records import MemberSet, ModelPublished, Role, Seq, UpdateSubmitted, Version, address
+from fedchain.core.ledger.records import Head, MemberSet, ModelPublished, Role, Seq, UpdateSubmitted, Version, address
 from fedchain.devnet.anvil import find_anvil, fund, start, stop
 from fedchain.ledger.endpoint import Endpoint
 from fedchain.ledger.ethereum import Deployment, EthereumLedger, deploy
@@ -148,7 +148,7 @@ async def chain(devnet_url: str) -> Chain:
     made = Chain(devnet_url, key, await deploy(devnet_url, key, retry_policy=QUICK))
     async with await made.connect() as ledger:
         await ledger.append(MemberSet(address(key.address), Role(15)))
-        await ledger.append(ModelPublished(Version(0), Seq(0), BLOB, BLOB))
+        await ledger.append(ModelPublished(Version(0), Seq(0), Head(bytes(32)), BLOB, BLOB))
     return made
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from fedchain.core.errors import ConfigError, FormatError, HeadMismatch, LedgerError
-from fedchain.core.ledger.content import NOTHING
 from fedchain.core.ledger.records import (
     BufferClosed,
     Federation,
@@ -32,7 +31,7 @@ def chained(count, start=0, head=None):
     rows = []
     for seq in range(start, start + count):
         place = Place(10 + seq // 2, f"0xblock{seq // 2}", f"0xtx{seq}", seq % 2)
-        payload = PolicySet(NOTHING) if seq % 3 else BufferClosed()
+        payload = PolicySet(b"a policy") if seq % 3 else BufferClosed()
         record = Record(Seq(seq), address("ab" * 20), 1000 + seq, payload, place)
         head = next_head(head, record)
         rows.append(row_of(record, place, head))
@@ -82,7 +81,7 @@ def test_replacing_is_all_or_nothing(mirror):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"time": 5}, {"words": b""}, {"kind": 9}, {"actor": "nobody"}, {"head": bytes(32)}]
+    "changed", [{"time": 5}, {"payload": b""}, {"kind": 8}, {"actor": "nobody"}, {"head": bytes(32)}]
 )
 def test_a_changed_row_is_found_when_it_is_read(mirror, changed):
     rows = chained(5)

@@ -13,7 +13,7 @@ from aiohttp import web
 from eth_account import Account
 
 from fedchain.core.errors import ConfigError, LedgerError, LedgerRefused
-from fedchain.core.ledger.records import BufferClosed, MemberSet, ModelPublished, Role, Seq, Version, address
+from fedchain.core.ledger.records import BufferClosed, MemberSet, Role, UpdateSubmitted, Version, address
 from fedchain.devnet.anvil import fund
 from fedchain.ledger.ethereum import deploy
 from fedchain.ledger.outbox import Outbox
@@ -115,8 +115,8 @@ async def test_one_key_at_the_same_time_has_one_effect(chain):
 async def test_a_refusal_costs_nothing(chain, proxy):
     async with await chain.connect(url=proxy.url) as ledger:
         with pytest.raises(LedgerRefused) as caught:
-            await ledger.append(ModelPublished(Version(5), Seq(0), chain.update(1).content, chain.update(1).content))
-        assert (caught.value.name, caught.value.operands) == ("WrongVersion", (5, 1))
+            await ledger.append(UpdateSubmitted(Version(5), 1, chain.update(1).content))
+        assert (caught.value.name, caught.value.operands) == ("UnknownBase", (5, 1))
         assert proxy.counts["eth_sendRawTransaction"] == 0
 
 
@@ -124,15 +124,19 @@ async def test_a_transaction_that_is_mined_but_reverted_is_refused(chain):
     other = Account.create()
     await fund(chain.url, other.address)
     async with await chain.connect() as ledger, await chain.connect(key=other) as rival:
-        await ledger.append(MemberSet(address(other.address), Role.AGGREGATOR))
-        published = ModelPublished(Version(1), Seq(2), chain.update(1).content, chain.update(1).content)
+        await ledger.append(MemberSet(address(other.address), Role.GOVERNOR))
+        # Each of two governors takes the role from the other: whoever comes second is none any more.
         async with chain.mining_by_hand():
-            appends = [asyncio.create_task(one.append(published, key="v1")) for one in (ledger, rival)]
+            appends = [
+                asyncio.create_task(one.append(MemberSet(address(away), Role.AUDITOR), key="v1"))
+                for one, away in ((ledger, other.address), (rival, chain.key.address))
+            ]
             await chain.pending(2)
         results = await asyncio.gather(*appends, return_exceptions=True)
         (refused,) = (one for one in results if isinstance(one, LedgerRefused))
-        assert (refused.name, refused.operands) == ("WrongVersion", (1, 2))
         loser = (ledger, rival)[results.index(refused)]
+        actor = address((chain.key, other)[results.index(refused)].address)
+        assert (refused.name, refused.operands) == ("Unauthorized", (actor, 1))
         assert (await loser.append(BufferClosed(), key="v1")).payload == BufferClosed()
 
 

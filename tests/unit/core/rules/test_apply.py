@@ -221,7 +221,7 @@ def test_an_aggregator_that_states_a_model_of_absurd_size_stops_nobody(begin: Ma
     story.claim(plan.through, model, manifest_of(story.history.federation, plan, plan.parent))
     assert [one.where for one in story.apply()] == ["result"]
     assert story.history.latest.claim == ModelPublished(
-        Version(1), plan.through, model, story.records[-1].payload.manifest
+        Version(1), plan.through, story.history.heads[plan.through], model, story.records[-1].payload.manifest
     )
 
 
@@ -238,7 +238,7 @@ def test_a_version_published_before_any_policy_departs(begin: Make) -> None:
     plan_of_another = begin()
     plan_of_another.update(1)
     plan_of_another.update(2)
-    story.history._documents[story.records[1].payload.policy] = None
+    story.history._policies.clear()
     seq = story.update(1)
     story.claim(seq, story.content(), manifest_of(story.history.federation, plan_of_another.plan(), story.content()))
     (found,) = story.apply()
