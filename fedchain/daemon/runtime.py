@@ -58,4 +58,5 @@ async def _ledger(config: DaemonConfig, account: LocalAccount) -> EthereumLedger
         confirmations=federation.confirmations if confirmations is None else confirmations,
         retry_policy=RetryPolicy(poll=config.ledger.poll_s),
         deployment_block=federation.block,
+        subscribe=config.ledger.subscribe,
     )

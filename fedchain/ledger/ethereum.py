@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
 
 from fedchain.core.errors import LedgerError, LedgerUnreachable
@@ -23,6 +23,9 @@ from fedchain.ledger.outbox import Outbox
 from fedchain.ledger.reader import Reader
 from fedchain.ledger.signer import RetryPolicy, SignerActor
 from fedchain.ledger.wallet import Wallet, receipt_of
+
+if TYPE_CHECKING:
+    from fedchain.ledger.newheads import NewHeads
 
 log = logging.getLogger(__name__)
 
@@ -105,31 +108,28 @@ class EthereumLedger:
         confirmations: Confirmations | None = None,
         retry_policy: RetryPolicy = _RETRY_POLICY,
         deployment_block: int | None = None,
+        subscribe: str | None = None,
     ) -> EthereumLedger:
         """Connect to a contract; without a signer it can only be read.
 
         `folder` keeps the mirror, `ledger.sqlite`, and the signer's outbox; None keeps them in memory.
         `confirmations` None asks the chain (`choose_confirmations`). `deployment_block` is the block of
-        the contract's deployment; it is searched when neither given nor known from before. What an earlier
+        the contract's deployment; it is searched when neither given nor known from before. `subscribe` is a WebSocket
+        URL (ws:// or wss://) that tells of new blocks: then `wait` does not poll. What an earlier
         process stored and did not finish goes on at once. Raises LedgerUnreachable, LedgerError where there is no such
         contract, ConfigError where the folder belongs to another ledger, chain or process.
         """
         async with AsyncExitStack() as stack:
             endpoint = Endpoint(url)
             stack.push_async_callback(endpoint.close)
-            origin = await _origin(endpoint, contract)
-            chain_id = origin.federation.chain_id
-            if folder:
-                await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-            mirror = Mirror.create(folder and folder / "ledger.sqlite", origin)
+            mirror = await _open_mirror(endpoint, contract, folder, deployment_block)
             stack.callback(mirror.close)
-            if mirror.last_block == NOWHERE:
-                mirror.begin(
-                    await _find_deployment_block(endpoint, contract) if deployment_block is None else deployment_block
-                )
             if confirmations is None:
-                confirmations = await choose_confirmations(endpoint, chain_id)
-            reader = Reader(endpoint, mirror, confirmations, retry_policy.poll)
+                confirmations = await choose_confirmations(endpoint, mirror.origin.federation.chain_id)
+            new_heads = _new_heads(subscribe, retry_policy.poll) if subscribe else None
+            if new_heads:
+                stack.push_async_callback(new_heads.close)
+            reader = Reader(endpoint, mirror, confirmations, retry_policy.poll, new_heads)
             actor = _signer_actor(endpoint, signer, reader, folder, retry_policy) if signer else None
             if actor:
                 stack.push_async_callback(actor.close)
@@ -205,6 +205,31 @@ class EthereumLedger:
                     return records
             log.warning("the records of transaction %s cannot be read: reorganised away, or no answer", transaction)
             await asyncio.sleep(self._retry_policy.poll)
+
+
+async def _open_mirror(
+    endpoint: Endpoint, contract: Address, folder: Path | None, deployment_block: int | None
+) -> Mirror:
+    """Open a folder's mirror, or one in memory; a new one begins before the contract's deployment."""
+    origin = await _origin(endpoint, contract)
+    if folder:
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    mirror = Mirror.create(folder and folder / "ledger.sqlite", origin)
+    try:
+        if mirror.last_block == NOWHERE:
+            if deployment_block is None:
+                deployment_block = await _find_deployment_block(endpoint, contract)
+            mirror.begin(deployment_block)
+    except BaseException:
+        mirror.close()
+        raise
+    return mirror
+
+
+def _new_heads(url: str, retry_s: float) -> NewHeads:
+    from fedchain.ledger.newheads import NewHeads  # noqa: PLC0415 - web3 takes most of a second to import
+
+    return NewHeads(url, retry_s)
 
 
 def _signer_actor(

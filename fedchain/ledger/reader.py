@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fedchain.core.errors import FormatError, HeadMismatch, LedgerUnreachable, Reorganised
 from fedchain.core.ledger.records import Head, Record, Seq, first_head, next_head
@@ -20,6 +20,9 @@ from fedchain.ledger.finality import Confirmations
 from fedchain.ledger.logs import read_logs
 from fedchain.ledger.mirror import NOWHERE, BlockRef, Mirror, MirrorRow, row_of
 
+if TYPE_CHECKING:
+    from fedchain.ledger.newheads import NewHeads
+
 log = logging.getLogger(__name__)
 
 _PAUSES_S: Final = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
@@ -27,12 +30,23 @@ _PAUSES_S: Final = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 
 
 class Reader:
-    """Reads one contract's records behind `confirmations`, looking every `poll` seconds where it waits."""
+    """Reads one contract's records behind `confirmations`.
 
-    def __init__(self, endpoint: Endpoint, mirror: Mirror, confirmations: Confirmations, poll: float) -> None:
+    Where it waits it looks with every new block, or every `poll` seconds without a subscription.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        mirror: Mirror,
+        confirmations: Confirmations,
+        poll: float,
+        new_heads: NewHeads | None = None,
+    ) -> None:
         self._endpoint = endpoint
         self._mirror = mirror
         self._poll = poll
+        self._new_heads = new_heads
         self.federation = mirror.origin.federation
         """What head_0 binds."""
         self._view = ChainView(endpoint, self.federation.contract, confirmations)
@@ -67,11 +81,15 @@ class Reader:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while True:
+                    seen = self._new_heads.seen if self._new_heads else 0
                     with suppress(LedgerUnreachable):
                         await self.advance()
                     if self._mirror.count > start:
                         return
-                    await asyncio.sleep(self._poll)
+                    if self._new_heads:
+                        await self._new_heads.wait(seen, self._poll)
+                    else:
+                        await asyncio.sleep(self._poll)
 
     async def find(self, transaction: str) -> list[Record]:
         """Return the records of a transaction that is on the chain, settled or not; raises as `records`."""
