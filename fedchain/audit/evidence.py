@@ -118,7 +118,10 @@ async def _connect(where: Where) -> EthereumLedger:
         raise ParameterError("federation", None, problem)
     is_filed = file is not None and where.contract is None
     ledger = await EthereumLedger.connect(
-        rpc, address(contract), deployment_block=file.block if file and is_filed else None
+        rpc,
+        address(contract),
+        confirmations=file.confirmations if file and is_filed else None,
+        deployment_block=file.block if file and is_filed else None,
     )
     if file and is_filed and file.chain_id != ledger.federation.chain_id:
         await ledger.close()

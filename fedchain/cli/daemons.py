@@ -15,7 +15,7 @@ from fedchain.cli.output import show
 from fedchain.config.federation import load_federation
 from fedchain.config.settings import DaemonConfig, load_settings, render, validated
 from fedchain.core.errors import ConfigError
-from fedchain.ledger.ethereum import DEVNET_CHAIN_ID
+from fedchain.ledger.finality import DEVNET_CHAIN_IDS
 from fedchain.node.settings import NodeConfig
 
 node_app = typer.Typer(help="Run a site's node.", no_args_is_help=True)
@@ -115,7 +115,7 @@ def write_config(path: Path, kind: type[DaemonConfig], values: dict[str, Any]) -
 
 
 def _common(out: Path, federation: Path, port: int, peers: list[str]) -> dict[str, Any]:
-    chain = {"poll_s": 0.1} if load_federation(federation).chain_id == DEVNET_CHAIN_ID else {}
+    chain = {"poll_s": 0.1} if load_federation(federation).chain_id in DEVNET_CHAIN_IDS else {}
     return {
         "peers": peers,
         "ledger": {"federation": os.path.relpath(federation, out.parent), **chain},
