@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from simulation.bare import AGGREGATOR, BareFederation
+from unit.core.conftest import SITES, make_policy
 
 from fedchain.core.errors import FormatError, Unavailable
 from fedchain.core.formats.modelfile import read_model
 from fedchain.core.ledger.content import Content, Digest
-from fedchain.core.ledger.records import Address, ModelPublished, Version
+from fedchain.core.ledger.records import ModelPublished, Version
 from fedchain.core.rules.admission import Decision
 from fedchain.core.rules.manifest import manifest_of
 from fedchain.core.updates.inspection import MALFORMED
@@ -22,9 +23,9 @@ Make = Callable[..., Any]
 
 
 @pytest.fixture
-def begin_real(policy: Make, sites: list[Address]) -> Callable[..., BareFederation]:
+def begin_real() -> Callable[..., BareFederation]:
     def of(**changes: object) -> BareFederation:
-        return BareFederation(policy(**changes), sites[:3])
+        return BareFederation(make_policy(**changes), SITES[:3])
 
     return of
 
