@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fedchain.core.ledger.records import ModelPublished, Seq, Version
-from fedchain.core.rules.admission import Decision
+from fedchain.core.rules.judged import Decision
 from fedchain.core.rules.manifest import Manifest, UpdateLine, manifest_of
 from fedchain.core.updates.inspection import MALFORMED, UNAVAILABLE
 
