@@ -60,7 +60,7 @@ class Aggregator(Service):
         self._closed_at = 0.0
         self._made: Manifest | None = None
         self._version = Gauge("fedchain_version", "Newest published version", registry=self.registry)
-        self._published = Counter("fedchain_published", "Versions published by this daemon", registry=self.registry)
+        self._published = Counter("fedchain_published", "Claims recorded by this daemon", registry=self.registry)
         self._merging = Histogram("fedchain_merge_seconds", "Seconds to merge a version", registry=self.registry)
 
     async def run(self) -> None:
