@@ -166,11 +166,12 @@ class Aggregator(Service):
             self.follower.faults.append(Fault(published, (found,)))
 
     async def _hold(self, version: int) -> None:
-        """Have a settled version's model here; merge it once more where no peer has it."""
-        model = self.follower.history.published[version].claim.model
+        """Have what the next version changes here, model and state; merge it once more where no peer has it."""
         manifest = self.follower.manifests.get(version)
+        state = manifest.state.values() if manifest and manifest.state else ()
         try:
-            await self._store.fetch(model)
+            for content in (self.follower.history.published[version].claim.model, *(blob.content for blob in state)):
+                await self._store.fetch(content)
         except Unavailable as error:
             if version == 0 or manifest is None:
                 raise

@@ -42,9 +42,9 @@ from fedchain.core.ledger.records import (
 )
 from fedchain.core.rules.buffer import OpenBuffer
 from fedchain.core.rules.judged import Decision
-from fedchain.core.rules.manifest import Discrepancy, Manifest, differences, genesis_manifest, manifest_of
+from fedchain.core.rules.manifest import Discrepancy, Manifest, differences, genesis_manifest, manifest_as_stated
 from fedchain.core.rules.policy import Policy
-from fedchain.core.strategies.merge import Merged
+from fedchain.core.strategies.registry import STRATEGIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,8 @@ class History:
             return {}
         if self.policy(Seq(manifest.policy))[1].strategy.name != strategy:
             return {}
-        return {name: blob.content for name, blob in manifest.state.items()}
+        vectors = STRATEGIES[strategy].state.keys() & manifest.state.keys()
+        return {name: manifest.state[name].content for name in sorted(vectors)}
 
     def open_buffer(self) -> OpenBuffer:
         """Open the buffer of the first version that is not applied, as if nobody had judged in it.
@@ -234,7 +235,6 @@ class History:
                 return f"the buffer is open: {len(state.admitted)} of {state.size} updates admitted"
             if state.plan.through != claim.through:
                 return f"the buffer closed with record {state.plan.through}, not {claim.through}"
-            merged = Merged(claim.model, {name: blob.content for name, blob in (stated.state or {}).items()})
-            return manifest_of(self.federation, state.plan, merged, stated.gram_matrix)
+            return manifest_as_stated(self.federation, state.plan, claim.model, stated)
         except FedchainError as error:  # no policy, or weights that no sum can carry
             return str(error)
