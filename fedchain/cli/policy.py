@@ -145,9 +145,8 @@ def named_policy(name: str, settings: list[str] | tuple[()], encodings: list[str
     if name not in PRESETS:
         raise ConfigError(f"unknown --algorithm {name!r}; choose from {', '.join(PRESETS)}")
     parameters = dict(map(_parameter, settings))
-    unknown = parameters.keys() - type(PRESETS[name].parameters).model_fields.keys()
-    if unknown:
-        known = type(PRESETS[name].parameters).model_fields.keys() - {"name"}
+    known = type(PRESETS[name].parameters).model_fields.keys() - {"name"}
+    if unknown := parameters.keys() - known:
         raise ConfigError(f"unknown --set {min(unknown)}; {name} has {', '.join(sorted(known))}")
     if wrong := next((one for one in encodings if one not in ENCODINGS), None):
         raise ConfigError(f"unknown --encoding {wrong!r}; choose from {', '.join(ENCODINGS)}")

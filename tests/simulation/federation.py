@@ -137,12 +137,12 @@ class Simulation:
         """Publish version 0; what is given stands in for the model, or for keys of its manifest."""
         model = model or write_model(self.layout, self.genesis(), self.blobs.create())
         manifest = genesis_manifest(self.chain.federation, model).model_copy(update=changes)
-        return self.claim(AGGREGATOR, 0, through, model, self.put(manifest.canonical()))
+        return self.act(AGGREGATOR, self.claim(0, through, model, self.put(manifest.canonical())))
 
-    def claim(self, actor: Address, version: int, through: int, model: Content, manifest: Content) -> Record:
-        """Claim a version on the head after record `through`."""
-        head = self.chain.heads[through + 1]
-        return self.act(actor, ModelPublished(Version(version), Seq(through), head, model, manifest))
+    def claim(self, version: int, through: int, model: Content, manifest: Content) -> ModelPublished:
+        """Make the claim of a version: on the head after record `through`, or after the last one before it."""
+        head = self.chain.heads[min(through + 1, len(self.chain.records))]
+        return ModelPublished(Version(version), Seq(through), head, model, manifest)
 
     def set_policy(self, policy: Policy) -> Record:
         """Let the governor set a policy."""
@@ -227,7 +227,7 @@ class Simulation:
         manifest = manifest or await self.manifest(plan, model)
         named = self.put(manifest if isinstance(manifest, bytes) else manifest.canonical())
         last = plan.through if through is None else Seq(through)
-        return self.claim(actor, plan.version, last, model, named)
+        return self.act(actor, self.claim(plan.version, last, model, named))
 
     async def round(self, *numbers: int) -> Record:
         """Let sites submit on the newest version, and publish what they make."""

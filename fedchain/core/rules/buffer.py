@@ -109,7 +109,7 @@ class OpenBuffer:
         """Take note of new records that will have to be inspected, and drop those that were."""
         for record in tail[self._seen :]:
             update = record.payload
-            if isinstance(update, UpdateSubmitted) and update.base < len(self._history.published):
+            if isinstance(update, UpdateSubmitted) and self._history.knows(update.base, record.seq):
                 self._to_inspect[record.seq] = record
         self._seen = len(tail)
         for seq in self._to_inspect.keys() & inspections.keys():

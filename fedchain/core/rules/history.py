@@ -43,9 +43,9 @@ from fedchain.core.ledger.records import (
 )
 from fedchain.core.rules.buffer import OpenBuffer
 from fedchain.core.rules.judged import Decision
-from fedchain.core.rules.manifest import Discrepancy, Manifest, differences, genesis_manifest, manifest_of
+from fedchain.core.rules.manifest import Discrepancy, Manifest, differences, genesis_manifest, manifest_as_stated
 from fedchain.core.rules.policy import Policy
-from fedchain.core.strategies.merge import Merged
+from fedchain.core.strategies.registry import STRATEGIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,8 @@ class History:
             return {}
         if self.policy(Seq(manifest.policy))[1].strategy.name != strategy:
             return {}
-        return {name: blob.content for name, blob in manifest.state.items()}
+        vectors = STRATEGIES[strategy].state.keys() & manifest.state.keys()
+        return {name: manifest.state[name].content for name in sorted(vectors)}
 
     def open_buffer(self) -> OpenBuffer:
         """Open the buffer of the first version that is not applied, as if nobody had judged in it.
@@ -195,7 +196,10 @@ class History:
         bases = [base for base, _ in own] + [
             record.payload.base
             for record in self.tail
-            if isinstance(record.payload, UpdateSubmitted) and record.actor == member and record.seq not in seqs
+            if isinstance(record.payload, UpdateSubmitted)
+            and record.actor == member
+            and record.seq > latest.consumed
+            and record.seq not in seqs
         ]
         oldest = latest.version - policy.admission.max_staleness
         return policy.buffer.per_site - sum(base >= oldest for base in bases)
@@ -239,7 +243,6 @@ def _expected(history: History, version: Published, stated: Manifest) -> Manifes
             return f"the buffer is open: {len(state.admitted)} of {state.size} updates admitted"
         if state.plan.through != claim.through:
             return f"the buffer closed with record {state.plan.through}, not {claim.through}"
-        merged = Merged(claim.model, {name: blob.content for name, blob in (stated.state or {}).items()})
-        return manifest_of(history.federation, state.plan, merged, stated.gram_matrix)
+        return manifest_as_stated(history.federation, state.plan, claim.model, stated)
     except FedchainError as error:  # no policy, or weights that no sum can carry
         return str(error)

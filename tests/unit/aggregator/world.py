@@ -11,7 +11,7 @@ from simulation.services import Cut
 
 from fedchain.aggregator.aggregator import Aggregator
 from fedchain.core.ledger.content import Content
-from fedchain.core.ledger.records import ModelPublished, Payload, Record
+from fedchain.core.ledger.records import Payload, Record
 from fedchain.core.ports import BlobReader, Clock
 from fedchain.core.rules.manifest import Manifest
 from fedchain.core.rules.policy import fedbuff
@@ -74,8 +74,7 @@ class World:
         return self.simulation.versions > version
 
     def manifest(self, version: int) -> Manifest:
-        claims = [r.payload for r in self.simulation.chain.records if isinstance(r.payload, ModelPublished)]
-        content = claims[version].manifest
+        content = self.simulation.published[version].claim.manifest
         return Manifest.parse(self.blobs.open(content).read(0, content.size))
 
     def decisions(self, version: int) -> dict[int, str]:
