@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import fields
+from itertools import product
 from pathlib import Path
 
 from oracle import federation as oracle
@@ -24,23 +25,21 @@ ANY_LENGTH = {"document", "policy", "certificate"}
 def agree(federation: Federation, records: Sequence[Record], *blobs: Blobs) -> list[oracle.Version]:
     """Recompute a federation with the oracle and compare every version with what is published; returns the versions.
 
-    Of several blob stores each content is taken from the first that has it. What a published manifest calls
-    unavailable is taken as such: records do not tell.
+    Of several blob stores each content is taken from the first that has it.
     """
-    contents = {
-        value.cid: value
-        for record in records
-        for field in fields(record.payload)
-        if isinstance(value := getattr(record.payload, field.name), Content)
-    }
+    contents: dict[str, set[Content]] = defaultdict(set)
+    for record in records:
+        for field in fields(record.payload):
+            value = getattr(record.payload, field.name)
+            if isinstance(value, Content):
+                contents[value.cid].add(value)
 
     def fetch(cid: str) -> bytes | None:
-        for some in blobs:
+        for some, content in product(blobs, contents[cid]):
             with suppress(Unavailable):
-                return some.open(contents[cid]).read(0, contents[cid].size)
+                return some.open(content).read(0, content.size)
         return None
 
-    claims = [record.payload for record in records if isinstance(record.payload, ModelPublished)]
     found = oracle.Federation(
         federation.chain_id,
         federation.contract,
@@ -48,7 +47,6 @@ def agree(federation: Federation, records: Sequence[Record], *blobs: Blobs) -> l
         federation.predecessor_head,
         [raw(record) for record in records],
         fetch,
-        frozenset().union(*(_unavailable(fetch(claim.manifest.cid)) for claim in claims)),
     )
     for number, version in enumerate(found.versions):
         claim = records[version.claim].payload
@@ -81,8 +79,3 @@ def words(payload: Payload) -> list[int | bytes]:
         else:
             found.append(int(value, 16) if isinstance(value, str) else int(value))
     return found
-
-
-def _unavailable(manifest: bytes | None) -> set[int]:
-    lines = json.loads(manifest)["updates"] if manifest else []
-    return {line["seq"] for line in lines if line["decision"] == "unavailable"}

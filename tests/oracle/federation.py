@@ -66,8 +66,6 @@ class Federation:
     predecessor_head: bytes
     records: Sequence[Record]
     fetch: Callable[[str], bytes | None]
-    unavailable: frozenset[int] = frozenset()
-    """Updates whose content nobody had when they were judged: the one fact that records do not hold."""
     versions: list[Version] = field(default_factory=list)
     heads: list[bytes] = field(default_factory=list)
     """The head after each record."""
@@ -104,9 +102,12 @@ class Federation:
         """Fill the buffer that opened with the newest version, merge what it admitted, and describe it."""
         parent = self.versions[-1]
         set_by, policy = self._policy(parent.opens, claim)
+        self.missing = self._stated_missing(claim)
         through, lines, admitted = self._fill(parent.opens, claim, policy)
         strategy = module("strategies", policy["strategy"]["name"])
-        weighed = strategy.weigh(policy["strategy"], [(line["staleness"], line["samples"]) for line, _ in admitted])
+        weighed = strategy.weigh(
+            policy["strategy"], [(line["staleness"], int(line["samples"])) for line, _ in admitted]
+        )
         for position, (line, _) in enumerate(admitted):
             line["weights"] = [row[position] for row in weighed[0]]
         data = dict(parent.data)
@@ -220,8 +221,8 @@ class Federation:
             start = len(header(tensors, said))
             if line["size"] != start + sum(map(length, tensors)):
                 continue
-            data = None if seq in self.unavailable else self.fetch(line["cid"])
-            if data is None:
+            data = None if seq in self.missing else self.fetch(line["cid"])
+            if data is None or len(data) != line["size"]:
                 return "unavailable"
             with suppress(ValueError, KeyError, TypeError, AttributeError):
                 said["provenance"] = read_header(data)[2]["provenance"]
@@ -245,6 +246,12 @@ class Federation:
         """Return the members' roles before a record."""
         changes = [one.payload for one in self.records[:stop] if one.kind == MEMBER]
         return {f"0x{member:040x}": int(roles) for member, roles, *_ in changes}
+
+    def _stated_missing(self, claim: int) -> set[int]:
+        """Return the updates that a claim's manifest calls unavailable: the one fact that records do not hold."""
+        stated = parse(self.fetch(_content(*self.records[claim].payload[5:7])["cid"]) or b"")
+        lines = stated.get("updates", ()) if isinstance(stated, dict) else ()
+        return {line["seq"] for line in lines if line["decision"] == "unavailable"}
 
     def _bytes(self, name: str) -> bytes:
         found = self.fetch(name)
