@@ -81,12 +81,14 @@ async def serve(service: Service, config: WebConfig, member: Member) -> None:
 
 async def _ledger(config: DaemonConfig, account: LocalAccount) -> EthereumLedger:
     federation = load_federation(config.ledger.federation)
+    confirmations = config.ledger.confirmations
     return await EthereumLedger.connect(
         config.ledger.rpc or federation.rpc,
         address(federation.contract),
         account,
         folder=config.folder,
-        confirmations=config.ledger.confirmations,
+        confirmations=federation.confirmations if confirmations is None else confirmations,
         retry_policy=RetryPolicy(poll=config.ledger.poll_s),
         deployment_block=federation.block,
+        subscribe=config.ledger.subscribe,
     )

@@ -60,7 +60,9 @@ class FileBlobs:
         with disk.failing(path, "open"):
             buffer = FileReader(path)
         if buffer.size != content.size:
-            raise Corrupt(f"{path} has {buffer.size} bytes, not {content.size}: it is damaged, or the size is wrong")
+            raise Corrupt(
+                f"{path} has {buffer.size} bytes, not {content.size}: it is damaged, or the size is wrong", content
+            )
         return buffer
 
     def create(self) -> FileWriter:
@@ -85,7 +87,7 @@ class FileBlobs:
             try:
                 return _read_tree(content, file)
             except (FormatError, Corrupt) as error:
-                raise Corrupt(f"{path}, the tree of {content}: {error}; fetch the blob again") from error
+                raise Corrupt(f"{path}, the tree of {content}: {error}; fetch the blob again", content) from error
 
     def find(self, codec: int, digest: Digest) -> tuple[Content, Block] | None:
         """Find a block, be it a root, an inner node or a leaf: the blob it is in, and where; None when not here."""

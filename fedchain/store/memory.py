@@ -69,7 +69,7 @@ class MemoryBlobs:
         try:
             return self._held[content]
         except KeyError:
-            raise Unavailable(f"{content} is not in memory") from None
+            raise Unavailable(f"{content} is not in memory", content) from None
 
 
 class MemoryWriter:

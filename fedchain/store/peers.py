@@ -93,7 +93,7 @@ class PeerStore:
                     return
                 answers.append(f"{url} {problem}")
             told = "; ".join(answers) or "there is none to ask"
-            raise Unavailable(f"no peer has {content}: {told}; add a peer that has it, or try again later")
+            raise Unavailable(f"no peer has {content}: {told}; add a peer that has it, or try again later", content)
         finally:
             await asyncio.to_thread(download.keep)
 
