@@ -12,7 +12,7 @@ from unit.daemon.virtual import VirtualClock
 from fedchain.aggregator.fetch_ahead import FetchAhead
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import Record, UpdateSubmitted
-from fedchain.core.rules.history import BufferState
+from fedchain.core.rules.buffer import BufferState
 from fedchain.core.updates.inspection import UNAVAILABLE
 from fedchain.daemon.service import Pace
 from fedchain.replica.follower import Follower
@@ -29,7 +29,7 @@ class Ahead:
 
     async def state(self) -> BufferState:
         await self.follower.advance()
-        return self.follower.history.buffer_state(self.fetched.inspections)
+        return self.follower.history.buffer().judge(self.fetched.inspections)
 
     async def attempt(self) -> None:
         """Start on what is to be inspected, and wait until something came of it."""
