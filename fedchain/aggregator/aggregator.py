@@ -8,56 +8,59 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter as Tally
 from typing import Any, Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from fedchain.aggregator.fetch_ahead import FetchAhead
 from fedchain.core.errors import FedchainError, Reorganised, Unavailable
 from fedchain.core.formats.document import put
-from fedchain.core.ledger.records import Address, BufferClosed, ModelPublished, Record, Role, Seq, UpdateSubmitted
-from fedchain.core.ports import Ledger, Store
-from fedchain.core.rules.admission import Inspection
-from fedchain.core.rules.history import BufferState
-from fedchain.core.rules.manifest import Discrepancy, Manifest, manifest_of
+from fedchain.core.ledger.records import Address, BufferClosed, ModelPublished, Role, Seq, UpdateSubmitted
+from fedchain.core.ports import Clock, Ledger, Offload, Store
+from fedchain.core.rules.buffer import BufferState
+from fedchain.core.rules.manifest import Discrepancy, Manifest
 from fedchain.core.rules.plan import Plan
-from fedchain.core.updates.inspection import UNAVAILABLE
-from fedchain.daemon.service import Service
+from fedchain.daemon.service import Pace, Service
 from fedchain.replica.follower import Fault, Follower
-from fedchain.replica.recompute import inspect_record, plan_again, recompute
+from fedchain.replica.recompute import plan_again, recompute
 
 log = logging.getLogger(__name__)
 
-RETRY_S: Final = 1.0
-"""Seconds to wait after the ledger or a peer failed, before it is asked again."""
-
-IDLE_S: Final = 10.0
-"""Seconds after which the aggregator looks around even if the ledger tells nothing new."""
-
-FETCHES: Final = 4
-"""Updates fetched and inspected at once."""
+PACE: Final = Pace()
 
 
 class Aggregator(Service):
     """One aggregator at work."""
 
     def __init__(
-        self, member: Address, ledger: Ledger, store: Store, *, threads: int, unavailable_after_s: float
+        self,
+        member: Address,
+        ledger: Ledger,
+        store: Store,
+        *,
+        clock: Clock,
+        offload: Offload,
+        threads: int,
+        unavailable_after_s: float,
+        pace: Pace = PACE,
     ) -> None:
+        """Begin with nothing; `threads` merge, and what no peer has is unavailable so many seconds after its record."""
         super().__init__(member, Follower(ledger, store))
         self._ledger = ledger
         self._store = store
+        self._clock = clock
+        self._offload = offload
         self._threads = threads
-        self._unavailable_after_s = unavailable_after_s
-        self._inspections: dict[Seq, Inspection] = {}
-        self._inspecting: dict[Seq, asyncio.Task[None]] = {}
-        self._slots = asyncio.Semaphore(FETCHES)
-        self._inspected = asyncio.Event()
+        self._pace = pace
+        self._backoff = pace.backoff()
+        self._fetched = FetchAhead(
+            self.follower, store, clock=clock, pace=pace, unavailable_after_s=unavailable_after_s
+        )
         self._closed_at = 0.0
         self._made: Manifest | None = None
         self._version = Gauge("fedchain_version", "Newest published version", registry=self.registry)
-        self._published = Counter("fedchain_published", "Versions published by this daemon", registry=self.registry)
+        self._published = Counter("fedchain_published", "Claims of versions recorded by this daemon", registry=self.registry)
         self._merging = Histogram("fedchain_merge_seconds", "Seconds to merge a version", registry=self.registry)
 
     async def run(self) -> None:
@@ -66,8 +69,7 @@ class Aggregator(Service):
             while True:
                 await self._step()
         finally:
-            for task in self._inspecting.values():
-                task.cancel()
+            self._fetched.clear()
 
     def status(self) -> dict[str, Any]:
         """Describe the aggregator as JSON."""
@@ -93,30 +95,39 @@ class Aggregator(Service):
 
     async def _step(self) -> None:
         """Publish the next version if it can be made; otherwise wait for what is missing."""
-        self._inspected.clear()
-        idle = IDLE_S
+        self._fetched.news.clear()
         try:
-            await self._follow()
-            self._last_error = None
-            self._version.set(self.follower.history.applied - 1)
-            if self.not_ready() is None:
-                state = self.follower.history.buffer_state(self._inspections)
-                self._fetch_ahead(state)
-                if state.plan is not None:
-                    await self._publish(state.plan)
-                    return
-                await self._close_if_due(state)
-                idle = IDLE_S if state.timeout_at is None else state.timeout_at - time.time()
-            self._doing = "waiting"
-            await self._wait(min(max(idle, RETRY_S), IDLE_S))
+            idle = await self._work()
+            self.activity.last_error = None
+            self._backoff.succeeded()
+            if idle:
+                self.activity.doing = "waiting"
+                await self._wait(idle)
         except Reorganised as error:
             log.warning("%s", error)
-            self._inspections.clear()  # a seq may name another record now
+            self._fetched.clear()
             self._made = None
         except FedchainError as error:
-            self._last_error = str(error)
-            log.warning("%s; trying again in %g s", error, RETRY_S)
-            await asyncio.sleep(RETRY_S)
+            self.activity.last_error = str(error)
+            wait = self._backoff.failed()
+            log.warning("%s; trying again in %.1f s", error, wait)
+            await self._clock.sleep(wait)
+
+    async def _work(self) -> float:
+        """Do what can be done now; returns the seconds after which to look again, 0 for at once."""
+        await self._follow()
+        self._version.set(self.follower.history.applied - 1)
+        if self.blocked() is not None:
+            return self._pace.idle_s
+        buffer = self.follower.history.buffer()
+        state = await self._offload(buffer.judge, dict(self._fetched.inspections))
+        self._fetched.start(state)
+        if state.plan is not None:
+            await self._publish(state.plan)
+            return 0.0
+        await self._close_if_due(state)
+        left = self._pace.idle_s if state.timeout_at is None else state.timeout_at - self._clock.now()
+        return min(max(left, self._pace.retry_s), self._pace.idle_s)
 
     async def _follow(self) -> None:
         """Catch up with the ledger, and hold the model that the next version changes.
@@ -161,38 +172,9 @@ class Aggregator(Service):
                 raise
             log.warning("version %d: %s; merging it again", version, error)
             await self._hold(version - 1)
-            plan = plan_again(manifest, self.follower.history)
-            await recompute(
-                plan, await self.follower.layout(), self._store, self._store.local.create(), threads=self._threads
-            )
-
-    def _fetch_ahead(self, state: BufferState) -> None:
-        """Start to fetch and inspect every update that is not consumed yet; forget those that are."""
-        tail = {record.seq: record for record in self.follower.history.tail}
-        for seq in self._inspections.keys() - tail.keys():
-            del self._inspections[seq]
-        for record in state.to_inspect:
-            if record.seq not in self._inspecting:
-                norm = state.policy.admission.max_norm is not None
-                self._inspecting[record.seq] = asyncio.create_task(self._inspect(record, norm))
-
-    async def _inspect(self, record: Record, norm: bool) -> None:
-        """Find out what an update's content is; give its site some time to bring it."""
-        try:
-            async with self._slots:
-                layout = await self.follower.layout()
-                found = await inspect_record(record, self.follower.history, layout, self._store, norm=norm)
-            if found is UNAVAILABLE and time.time() < record.time + self._unavailable_after_s:
-                log.info("record %d: no peer has %s yet", record.seq, record.payload)
-                await asyncio.sleep(RETRY_S)
-            else:
-                self._inspections[record.seq] = found
-        except FedchainError as error:
-            log.warning("record %d: %s; trying again in %g s", record.seq, error, RETRY_S)
-            await asyncio.sleep(RETRY_S)
-        finally:
-            del self._inspecting[record.seq]
-            self._inspected.set()
+            plan = plan_again(manifest, self.follower.manifests.get(version - 1), self.follower.history)
+            layout, create = await self.follower.layout(), self._store.local.create
+            await recompute(plan, layout, self._store, create, threads=self._threads)
 
     async def _publish(self, plan: Plan) -> None:
         """Merge and publish, or make again what is published and lost.
@@ -200,17 +182,17 @@ class Aggregator(Service):
         Another aggregator may have been faster, which changes nothing.
         """
         history = self.follower.history
-        self._doing = f"merging version {plan.version}"
-        started = time.monotonic()
+        self.activity.doing = f"merging version {plan.version}"
+        started = self._clock.monotonic()
         layout = await self.follower.layout()
-        model = await recompute(plan, layout, self._store, self._store.local.create(), threads=self._threads)
-        self._merging.observe(time.monotonic() - started)
-        self._made = manifest_of(history.federation, plan, model)
-        manifest = await asyncio.to_thread(put, self._store.local, self._made.canonical())
+        made = await recompute(plan, layout, self._store, self._store.local.create, threads=self._threads)
+        self._merging.observe(self._clock.monotonic() - started)
+        self._made, model = made.manifest(history.federation), made.merged.model
+        manifest = await self._offload(put, self._store.local, self._made.canonical())
         claim = ModelPublished(plan.version, plan.through, history.heads[plan.through], model, manifest)
         if plan.version < len(history.published):
             theirs = history.published[plan.version].claim
-            if (claim.model, claim.manifest) != (theirs.model, theirs.manifest):
+            if (claim.through, model, manifest) != (theirs.through, theirs.model, theirs.manifest):
                 raise Unavailable(f"version {plan.version} is published as other bytes, which no peer has: {theirs}")
             return
         await self.follower.advance()  # of two equal claims the later one is gas spent for nothing
@@ -223,8 +205,10 @@ class Aggregator(Service):
 
     async def _close_if_due(self, state: BufferState) -> None:
         """Close a buffer whose time is over; the block's time decides whether it was."""
-        now = time.time()
-        if state.timeout_at is None or state.to_inspect or now < max(state.timeout_at, self._closed_at + RETRY_S):
+        now = self._clock.now()
+        if state.timeout_at is None or state.to_inspect:
+            return
+        if now < max(state.timeout_at, self._closed_at + self._pace.retry_s):
             return
         self._closed_at = now
         log.info("the buffer of version %d is over its time with %d updates", state.version, len(state.admitted))
@@ -234,7 +218,7 @@ class Aggregator(Service):
         """Wait for a record, an inspection, or the time to look around."""
         events = [
             asyncio.create_task(self._ledger.wait(Seq(self.follower.history.length), idle)),
-            asyncio.create_task(self._inspected.wait()),
+            asyncio.create_task(self._fetched.news.wait()),
         ]
         try:
             done, _ = await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)

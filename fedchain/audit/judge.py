@@ -13,10 +13,20 @@ from typing import Final
 from fedchain.audit.findings import Findings, Rule
 from fedchain.audit.formatting import record_text, version_evidence
 from fedchain.core.ledger.records import Seq, UpdateSubmitted
-from fedchain.core.rules.admission import Decision, Inspection
-from fedchain.core.rules.history import BufferState, History, Published
-from fedchain.core.rules.manifest import Manifest, UpdateLine, differences, genesis_manifest, manifest_of, update_line
-from fedchain.core.rules.plan import Entry
+from fedchain.core.rules.buffer import BufferState
+from fedchain.core.rules.history import History, Published
+from fedchain.core.rules.judged import Decision, Inspection
+from fedchain.core.rules.manifest import (
+    Manifest,
+    UpdateLine,
+    described,
+    differences,
+    genesis_manifest,
+    manifest_of,
+    update_line,
+)
+from fedchain.core.rules.plan import Plan
+from fedchain.core.strategies.merge import Merged
 from fedchain.core.updates.inspection import UNAVAILABLE
 
 Facts = Mapping[Seq, Inspection]
@@ -69,7 +79,7 @@ class Judge:
             if not self._is_of(state):
                 facts = {**facts, seq: self._as_stated(seq, state)}
                 state = await rejudge(facts)
-        for seq in sorted(self._lines.keys() & _entries(state).keys() - self._named):
+        for seq in sorted(self._lines.keys() & self._implied_lines(state).keys() - self._named):
             self._compare_line(seq, state)
         self._compare_keys(state)
         if not self._is_judgeable:
@@ -82,11 +92,12 @@ class Judge:
         plan = state.plan
         if plan is None:
             return False
-        return (plan.through, plan.divisor) == (self._version.claim.through, self._stated.divisor)
+        divisors = plan.weigh(self._stated.gram_matrix).divisors
+        return (plan.through, divisors) == (self._version.claim.through, self._stated.divisors)
 
     def _compare_accounts(self, honest: BufferState) -> set[Seq]:
         """Every update of the buffer has one line, in ledger order, and nothing else has; returns those left out."""
-        entries = _entries(honest)
+        lines = self._implied_lines(honest)
         updates = {one.seq: one for one in self._history.tail if isinstance(one.payload, UpdateSubmitted)}
         due = {seq for seq in updates if seq <= self._version.consumed}
         seqs = [line.seq for line in self._stated.updates]
@@ -99,47 +110,45 @@ class Judge:
             self._is_judgeable &= line.decision is not Decision.MERGED
             expected = f"no line: record {seq} is not an update of this buffer"
             self._find(
-                Rule.MANIFEST_INVENTED, f"update {seq}", _described(line), expected,
+                Rule.MANIFEST_INVENTED, f"update {seq}", described(line), expected,
                 update_seq=seq, update_cid=line.cid, site=line.site,
             )  # fmt: skip
         for seq in sorted(due - self._lines.keys()):
-            entry = entries.get(seq)
             self._named.add(seq)
-            expected = f"a line: {_described(update_line(entry))}" if entry else "a line"
+            expected = f"a line: {described(lines[seq])}" if seq in lines else "a line"
             record = record_text(updates[seq])
             self._find(Rule.MANIFEST_LEFT_OUT, f"update {seq}", "no line", expected, update_seq=seq, update=record)
         return due - self._lines.keys()
 
     def _first_departure(self, state: BufferState) -> Seq | None:
         """Return the first update about which the manifest decides otherwise."""
-        entries, plan = _entries(state), state.plan
+        lines, plan = self._implied_lines(state), state.plan
         for seq, line in sorted(self._lines.items()):
             if seq in self._named or (plan is not None and seq > plan.through):
                 continue
-            entry = entries.get(seq)
-            # an open buffer tells only what it admitted: then a merged update without an entry departs
-            if (line.decision is Decision.MERGED) if entry is None else (line.decision is not entry.decision):
+            ours = lines.get(seq)
+            # an open buffer tells only what it admitted: then a merged update without a line of ours departs
+            if (line.decision is Decision.MERGED) if ours is None else (line.decision is not ours.decision):
                 return seq
         return None
 
     def _as_stated(self, seq: Seq, state: BufferState) -> Inspection:
         """Return what the content would have to be for the manifest's decision, if any content could lead to it."""
-        line, entry = self._lines[seq], _entries(state).get(seq)
+        line, ours = self._lines[seq], self._implied_lines(state).get(seq)
         if line.decision is not Decision.MERGED:
             return Inspection(line.decision)
-        self._is_judgeable = entry is not None and entry.decision in BY_CONTENT
+        self._is_judgeable = ours is not None and ours.decision in BY_CONTENT
         return ADMISSIBLE
 
     def _compare_line(self, seq: Seq, state: BufferState) -> None:
         """Report where a line differs from what the rules imply, all its keys in one finding."""
-        line, entry = self._lines[seq], _entries(state).get(seq)
-        if entry is None:
-            stated, expected = _described(line), "a rejection"
+        line, ours = self._lines[seq], self._implied_lines(state).get(seq)
+        if ours is None:
+            stated, expected = described(line), "a rejection"
         else:
-            ours = update_line(entry)
             keys = [key for key in UpdateLine.model_fields if getattr(line, key) != getattr(ours, key)]
             if not self._is_judgeable:
-                keys = [key for key in keys if key not in ("decision", "weight")]
+                keys = [key for key in keys if key not in ("decision", "weights")]
             if not keys:
                 return
             stated = ", ".join(f"{key}={getattr(line, key)}" for key in keys)
@@ -158,21 +167,24 @@ class Judge:
             self._find(Rule.VERSION_BOUNDARY, "through", claim.through, expected)
         if plan is None:
             return
-        ours = manifest_of(self._history.federation, plan, claim.model)
+        ours = self._implied(plan)
         ours = ours.model_copy(update={"through": claim.through, "updates": ()})
         if not (self._is_judgeable and is_closed):
-            ours = ours.model_copy(update={"divisor": self._stated.divisor})
+            ours = ours.model_copy(update={"divisors": self._stated.divisors})
         for found in differences(self._stated.model_copy(update={"updates": ()}), ours):
             self._find(Rule.MANIFEST_KEY, found.where, found.stated, found.expected)
+
+    def _implied(self, plan: Plan) -> Manifest:
+        """Describe a plan with what only the manifest can say: the model, the state, the Gram matrix."""
+        state = {name: blob.content for name, blob in (self._stated.state or {}).items()}
+        merged = Merged(self._version.claim.model, state)
+        return manifest_of(self._history.federation, plan, merged, self._stated.gram_matrix)
+
+    def _implied_lines(self, state: BufferState) -> dict[Seq, UpdateLine]:
+        """Describe the updates that a state decides: of an open buffer only those admitted."""
+        lines = map(update_line, state.admitted) if state.plan is None else self._implied(state.plan).updates
+        return {Seq(line.seq): line for line in lines}
 
     def _find(self, rule: Rule, where: str, stated: object, expected: object, **more: str | int) -> None:
         subject = f"version {self._version.version}, {where}"
         self._findings.find(rule, subject, stated, expected, version_evidence(self._version), **more)
-
-
-def _entries(state: BufferState) -> dict[Seq, Entry]:
-    return {entry.seq: entry for entry in (state.plan.entries if state.plan else state.admitted)}
-
-
-def _described(line: UpdateLine) -> str:
-    return f"{line.decision} with weight {line.weight}"

@@ -13,23 +13,18 @@ from fedchain.core.formats.modelfile import DTYPES
 from fedchain.core.ledger.content import CHUNK_SIZE, Content
 from fedchain.core.ports import BlobReader
 from fedchain.core.rules.plan import Plan
-from fedchain.core.strategies.registry import COMBINERS
-from fedchain.replica.recompute import recompute
+from fedchain.replica.recompute import Recomputed, needed, recompute
 from fedchain.store.hashing import HashingWriter
 
 
 async def missing(plan: Plan, contents: Contents) -> dict[Content, str]:
     """List what a plan needs and no peer has, each with what it is."""
-    needed = {plan.parent: f"the model of version {plan.version - 1}"}
-    needed |= {entry.content: f"the update of record {entry.seq}" for entry in plan.merged}
-    if COMBINERS[plan.policy.combiner].needs_base:
-        needed |= {content: f"the model of version {base}" for base, content in plan.bases.items()}
-    return {content: what for content, what in needed.items() if not await contents.check(content, what)}
+    return {content: what for content, what in needed(plan).items() if not await contents.check(content, what)}
 
 
-async def result_of(plan: Plan, layout: Layout, contents: Contents, threads: int) -> Content:
-    """Name the model that a plan makes; nothing is written. Raises ContentError."""
-    return await recompute(plan, layout, contents, HashingWriter(), threads=threads)
+async def result_of(plan: Plan, layout: Layout, contents: Contents, threads: int) -> Recomputed:
+    """Make a plan's version without writing it. Raises ContentError."""
+    return await recompute(plan, layout, contents, HashingWriter, threads=threads)
 
 
 async def difference(plan: Plan, layout: Layout, published: Content, contents: Contents) -> dict[str, str | int]:
@@ -37,7 +32,7 @@ async def difference(plan: Plan, layout: Layout, published: Content, contents: C
     if not await contents.check(published, f"model of version {plan.version}"):
         return {}
     theirs = await contents.fetch(published)
-    ours = contents.local.open(await recompute(plan, layout, contents, contents.local.create()))
+    ours = contents.local.open((await recompute(plan, layout, contents, contents.local.create)).merged.model)
     offset = await asyncio.to_thread(_first_difference, ours, theirs)
     if offset is None:
         return {}

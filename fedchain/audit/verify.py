@@ -51,7 +51,7 @@ async def verify(
     await _check_contents(named, contents, erased, findings, progress)
     versions = Versions(
         history, contents=contents, erased=erased, findings=findings, progress=progress, threads=threads
-    )
+    )  # fmt: skip
     tally = await versions.run()
     last = reading.records[-1].place if reading.records else None
     return Report(

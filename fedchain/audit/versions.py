@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from fedchain.audit.contents import Contents
 from fedchain.audit.findings import Findings, Rule
 from fedchain.audit.formatting import version_evidence
-from fedchain.audit.judge import Facts, Judge, Rejudge
+from fedchain.audit.inspections import Inspections
+from fedchain.audit.judge import Judge
 from fedchain.audit.progress import Progress
 from fedchain.audit.results import difference, missing, result_of
 from fedchain.core.errors import FedchainError, FormatError, Unavailable
 from fedchain.core.formats.layout import Layout, read_layout
 from fedchain.core.ledger.content import Content
-from fedchain.core.ledger.records import Record, Seq, UpdateSubmitted
-from fedchain.core.rules.admission import Decision, Inspection
-from fedchain.core.rules.history import BufferState, History, Published
-from fedchain.core.rules.manifest import Manifest, manifest_of
+from fedchain.core.ledger.records import Seq
+from fedchain.core.rules.history import History, Published
+from fedchain.core.rules.judged import Decision
+from fedchain.core.rules.manifest import Manifest
 from fedchain.core.rules.plan import Plan
-from fedchain.core.rules.policy import Policy
-from fedchain.replica.recompute import inspect_record, plan_again
-
-UNPROVEN: Final = frozenset({Decision.MALFORMED, Decision.OUT_OF_RANGE, Decision.NORM_BOUND})
-"""Rejections that only the content proves."""
+from fedchain.replica.recompute import Recomputed, plan_again
 
 
 @dataclass(slots=True)
@@ -35,6 +31,11 @@ class Tally:
     """Versions that came out bit for bit, genesis not counted: it is an input."""
     decisions: dict[Decision, int] = field(default_factory=dict)
     """Updates consumed, by what became of them."""
+
+    def count(self, plan: Plan) -> None:
+        """Count the updates of a version."""
+        for update in plan.updates:
+            self.decisions[update.decision] = self.decisions.get(update.decision, 0) + 1
 
 
 class Versions:
@@ -57,27 +58,31 @@ class Versions:
         self.progress = progress
         self.threads = threads
         self.tally = Tally()
-        self.layout: Layout | None = None
-        self._inspections: dict[Seq, Inspection] = {}
-        """What the auditor found in contents."""
+        self._last: Manifest | None = None
+        """The manifest of the version before, as far as it can be read."""
 
     async def run(self) -> Tally:
         """Judge every version in order."""
-        await self._read_layout()
+        layout = await self._read_layout()
+        inspections = None if layout is None else Inspections(self.history, layout, self.contents, self.findings)
         for version in self.history.published:
             self.progress("versions", version.version, len(self.history.published))
             try:
-                manifest = await self._version(version)
-                self.history.apply(manifest)
-                self._forget(version)
+                self._last = await self._version(version, layout, inspections)
+                self.history.apply(self._last)
             except FedchainError as error:
                 self.findings.skip(f"versions from {version.version} on", str(error))
                 return self.tally
+            if inspections is not None:
+                inspections.forget(version)
             self.tally.judged += 1
-        await self._look_ahead()
+        if inspections is not None:
+            await self._look_ahead(inspections)
         return self.tally
 
-    async def _version(self, version: Published) -> Manifest | None:
+    async def _version(
+        self, version: Published, layout: Layout | None, inspections: Inspections | None
+    ) -> Manifest | None:
         """Judge one version; returns the manifest to go on from, None where its bytes are none."""
         before = len(self.findings.found)
         stated, is_missing = await self._manifest(version)
@@ -86,123 +91,95 @@ class Versions:
                 Judge(self.history, version, stated, self.findings).judge_genesis()
             return stated
         subject = f"version {version.version}"
-        if self.layout is None:
+        if layout is None or inspections is None:
             self.findings.skip(subject, "not recomputed: the model's layout is unknown, as no model can be read")
             return stated
-        facts = {} if stated is None else await self._facts(version, stated)
         if stated is None:
-            state = await self._rejudge(version)(facts)
+            state = await inspections.state({}, version.consumed)
         else:
-            state = await Judge(self.history, version, stated, self.findings).judge(facts, self._rejudge(version))
-        plan = state.plan
-        if plan is not None:
-            for entry in plan.entries:
-                self.tally.decisions[entry.decision] = self.tally.decisions.get(entry.decision, 0) + 1
-            self._check_rejections(subject, plan)
-        await self._result(version, stated, plan, before, is_certain=stated is not None or not is_missing)
-        return manifest_of(self.history.federation, plan, version.claim.model) if is_missing and plan else stated
-
-    async def _result(
-        self, version: Published, stated: Manifest | None, plan: Plan | None, before: int, *, is_certain: bool
-    ) -> None:
-        """Compute a version again and report a model that is another; findings about it from `before` on."""
-        subject, published, layout = f"version {version.version}", version.claim.model, self.layout
-        assert layout is not None
-        expected = None
-        if plan is not None:
-            lacking = await missing(plan, self.contents)
+            judge = Judge(self.history, version, stated, self.findings)
+            state = await judge.judge(await inspections.facts(version, stated), inspections.rejudge(version))
+        made = None
+        if state.plan is not None:
+            self.tally.count(state.plan)
+            for what, content in inspections.unproven(state).items():
+                self._lacking(subject, what, content)
+            lacking = await missing(state.plan, self.contents)
             for content, what in lacking.items():
                 self._lacking(subject, what, content)
             if lacking:
-                return
-            expected = await result_of(plan, layout, self.contents, self.threads)
-        if expected == published:
+                return stated
+            made = await result_of(state.plan, layout, self.contents, self.threads)
+        await self._compare(version, stated, made, before, layout, is_certain=stated is not None or not is_missing)
+        return made.manifest(self.history.federation) if is_missing and made else stated
+
+    async def _compare(
+        self,
+        version: Published,
+        stated: Manifest | None,
+        made: Recomputed | None,
+        before: int,
+        layout: Layout,
+        *,
+        is_certain: bool,
+    ) -> None:
+        """Report a model that is not what ledger and content make; findings about it from `before` on."""
+        subject, published = f"version {version.version}", version.claim.model
+        if made is not None and stated is not None:
+            self._compare_measures(version, stated, made)
+        if made is not None and made.merged.model == published:
             self.tally.recomputed += 1
             self._add_to_findings(before, "what ledger and content make, all the same")
         elif not is_certain:
             self.findings.skip(subject, "comes out otherwise, but the manifest that may say why is missing")
-        elif len(self.findings.found) > before and stated and await self._is_made_as_stated(version, stated):
-            self._add_to_findings(before, f"made as the manifest states; ledger and content make {_cid(expected)}")
-        elif plan is not None and expected is not None:
+        elif len(self.findings.found) > before and stated and await self._is_made_as_stated(version, stated, layout):
+            model = "no version yet" if made is None else made.merged.model.cid
+            self._add_to_findings(before, f"made as the manifest states; ledger and content make {model}")
+        elif made is not None:
+            expected = made.merged.model
             digests = {"digest": published.digest.hex(), "expected_digest": expected.digest.hex()}
-            where = await difference(plan, layout, published, self.contents)
-            stated_model, made = f"model {published.cid}", version_evidence(version)
-            self.findings.find(Rule.VERSION_RESULT, subject, stated_model, expected.cid, made, digests, where)
+            where = await difference(made.plan, layout, published, self.contents)
+            evidence = version_evidence(version)
+            self.findings.find(
+                Rule.VERSION_RESULT, subject, f"model {published.cid}", expected.cid, evidence, digests, where
+            )
 
-    async def _is_made_as_stated(self, version: Published, stated: Manifest) -> bool:
-        assert self.layout is not None
+    def _compare_measures(self, version: Published, stated: Manifest, made: Recomputed) -> None:
+        """Report a Gram matrix or a state that is not what the contents give: the judge took them as stated."""
+        ours = made.manifest(self.history.federation)
+        for key in ("gram", "state"):
+            theirs, expected = getattr(stated, key), getattr(ours, key)
+            if theirs != expected:
+                where = f"version {version.version}, {key}"
+                self.findings.find(Rule.MANIFEST_KEY, where, theirs, expected, version_evidence(version))
+
+    async def _is_made_as_stated(self, version: Published, stated: Manifest, layout: Layout) -> bool:
         if stated.parent is None or stated.policy is None:
             return False
         try:
-            plan = plan_again(stated, self.history)
-            return await result_of(plan, self.layout, self.contents, self.threads) == version.claim.model
+            plan = plan_again(stated, self._last, self.history)
+            made = await result_of(plan, layout, self.contents, self.threads)
         except (FedchainError, LookupError):
             return False  # what it states cannot be merged at all
+        return made.merged.model == version.claim.model
 
     def _add_to_findings(self, before: int, model: str) -> None:
         """Say in a version's findings what they mean for its model."""
         findings = self.findings.found
         findings[before:] = [replace(one, evidence={**one.evidence, "model": model}) for one in findings[before:]]
 
-    def _rejudge(self, version: Published) -> Rejudge:
-        async def buffer_state(facts: Facts) -> BufferState:
-            return await self._buffer_state(facts, version.claim.through)
-
-        return buffer_state
-
-    async def _buffer_state(self, facts: Facts, through: Seq) -> BufferState:
-        """Judge the open buffer, inspecting contents as they are needed."""
-        while True:
-            state = self.history.buffer_state(self._inspections | dict(facts))
-            wanted = [record for record in state.to_inspect if record.seq <= through] or state.to_inspect[:1]
-            if not wanted:
-                return state
-            for record in wanted:
-                self._inspections[record.seq] = await self._inspect(record, state.policy)
-
-    async def _inspect(self, record: Record, policy: Policy) -> Inspection:
-        assert self.layout is not None
-        norm = policy.admission.max_norm is not None
-        return await inspect_record(record, self.history, self.layout, self.contents, norm=norm)
-
-    async def _facts(self, version: Published, stated: Manifest) -> dict[Seq, Inspection]:
-        """Take from a manifest what only it can say: which updates nobody gave, and what those hold that are gone."""
-        facts, inspections = {}, stated.inspections
-        policy = self.history.policy(self.history.published[version.version - 1].consumed)[2]
-        updates = {record.seq: record for record in self.history.tail if isinstance(record.payload, UpdateSubmitted)}
-        for line in stated.updates:
-            record, found = updates.get(Seq(line.seq)), inspections.get(Seq(line.seq))
-            if record is None or found is None:
-                continue
-            is_here = await self.contents.check(_update(record).content, f"update of record {line.seq}")
-            if line.decision is Decision.UNAVAILABLE:
-                facts[record.seq] = found
-                if is_here:
-                    subject = f"version {version.version}, update {line.seq}"
-                    self.findings.note(subject, "stated unavailable, which need not be wrong: it can be read now")
-            elif not is_here and (await self._inspect(record, policy)).failure is Decision.UNAVAILABLE:
-                needs_norm = policy.admission.max_norm is not None
-                facts[record.seq] = replace(found, norm2=found.norm2 or 0) if needs_norm else found
-        return facts
-
-    def _check_rejections(self, subject: str, plan: Plan) -> None:
-        """Name rejections that rest on a content that no peer has."""
-        for entry in plan.entries:
-            if entry.decision in UNPROVEN and entry.inspection not in (None, self._inspections.get(entry.seq)):
-                self._lacking(subject, f"update {entry.seq}, rejected as {entry.decision},", entry.content)
-
-    async def _read_layout(self) -> None:
+    async def _read_layout(self) -> Layout | None:
         """Read the model's layout from the first version that can be read: all share it."""
         for version in self.history.published:
             try:
-                self.layout = read_layout(await self.contents.fetch(version.claim.model))
-                return
+                return read_layout(await self.contents.fetch(version.claim.model))
             except Unavailable:
                 continue
             except FormatError as error:
                 subject = f"model of version {version.version}"
                 self.findings.find(Rule.GENESIS, subject, error, "a model", version_evidence(version))
-                return
+                break
+        return None
 
     async def _manifest(self, version: Published) -> tuple[Manifest | None, bool]:
         """Read a version's manifest; tells beside it whether it is missing, rather than not a manifest."""
@@ -218,13 +195,12 @@ class Versions:
             )
             return None, False
 
-    async def _look_ahead(self) -> None:
+    async def _look_ahead(self, inspections: Inspections) -> None:
         """Say so when a buffer has closed and nobody has published its version."""
-        published = self.history.published
-        if not published or self.layout is None:
+        if not self.history.applied:
             return
         try:
-            state = await self._buffer_state({}, Seq(0))
+            state = await inspections.state({}, Seq(0))
         except FedchainError as error:
             self.findings.note("next version", str(error))
             return
@@ -232,22 +208,9 @@ class Versions:
             text = f"due since record {state.plan.through}, and not published yet"
             self.findings.note(f"version {state.version}", text)
 
-    def _forget(self, version: Published) -> None:
-        """Drop what was found in updates that are settled: nothing asks for it again."""
-        self._inspections = {seq: found for seq, found in self._inspections.items() if seq > version.consumed}
-
     def _lacking(self, subject: str, what: str, content: Content) -> None:
         """Write down that a blob is not available: by right, where it was erased."""
         if content in self.erased:
             self.findings.note(subject, f"not judged in full: {what} {content.cid} was erased")
         else:
             self.findings.skip(subject, f"not judged in full: {what} {content.cid} is not available")
-
-
-def _update(record: Record) -> UpdateSubmitted:
-    assert isinstance(record.payload, UpdateSubmitted)
-    return record.payload
-
-
-def _cid(content: Content | None) -> str:
-    return "no version yet" if content is None else content.cid

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
+from fedchain.audit.case import Case
 from fedchain.audit.contents import Contents
 from fedchain.audit.findings import Findings
 from fedchain.audit.progress import Progress, quiet
@@ -186,7 +187,8 @@ async def _questions(where: Where) -> Questions:
         reading = await read(
             opened.federation, copy=opened.copy, ledger=opened.ledger, given=opened.head, findings=findings
         )
-        found = await Questions.ask(reading.records, Contents(opened.sources, opened.fallback, findings))
+        contents = Contents(opened.sources, opened.fallback, findings)
+        found = Questions(await Case.read(opened.federation, reading.records, contents))
     for one in [*findings.found, *findings.unchecked]:
         print(f"fedchain: {one}", file=sys.stderr)
     return found

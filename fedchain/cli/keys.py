@@ -9,7 +9,7 @@ import typer
 
 from fedchain.cli.options import PASSWORD_ENV, Json, PasswordFile, example
 from fedchain.cli.output import show
-from fedchain.config.settings import read_password
+from fedchain.config.secrets import read_password
 
 app = typer.Typer(help="Make and look at keys: keystore files, version 3.", no_args_is_help=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from fedchain.config.settings import read_password
+from fedchain.config.secrets import read_password
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from fedchain.config.secrets import read_password
 from fedchain.core.errors import ConfigError
 
 
@@ -141,24 +141,6 @@ def validated(kind: type[T], values: dict[str, Any], path: Path) -> T:
         return kind.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_explain(kind, error)}") from error
-
-
-def read_password(file: Path | None, env: str | None) -> str:
-    """Read a password from a file's first line or from the environment; raises ConfigError."""
-    if file is not None:
-        try:
-            password = file.read_text(encoding="utf-8").partition("\n")[0].removesuffix("\r")
-        except OSError as error:
-            raise ConfigError(f"password file {file}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"password file {file}: not text in UTF-8: {error}") from error
-        if not password:
-            raise ConfigError(f"password file {file}: its first line is empty; write the password there")
-        return password
-    if env is not None and os.environ.get(env):
-        return os.environ[env]
-    missing = f"the environment variable {env} is not set" if env else "neither password_file nor password_env is given"
-    raise ConfigError(f"no password for the key: {missing}")
 
 
 def render(kind: type[Table], values: dict[str, Any]) -> str:

@@ -1,12 +1,34 @@
-"""The ports: what core asks of a ledger, of a store and of a key. Adapters live in ledger, store, crypto."""
+"""The ports: what replicas and daemons ask of the world.
+
+Adapters live in ledger, store, crypto, training, system and node.
+Clock, training, journal and off-loading are ports so that tests and a simulation can give their own: time that is
+counted instead of passing, training without torch, work that is done at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from numpy.typing import NDArray
 
 from fedchain.core.ledger.content import Content
-from fedchain.core.ledger.records import Address, Federation, Head, Payload, Record, Seq, SignedUpdate
+from fedchain.core.ledger.records import (
+    Address,
+    Federation,
+    Head,
+    Payload,
+    Record,
+    Seq,
+    SignedUpdate,
+    UpdateSubmitted,
+    Version,
+)
+
+_Args = ParamSpec("_Args")
+_Result = TypeVar("_Result")
 
 
 class BlobReader(Protocol):
@@ -110,3 +132,110 @@ class Ledger(Protocol):
 
     async def nonce(self, member: Address) -> int:
         """Return the nonce that the member's next relayed update must carry."""
+
+
+class Clock(Protocol):
+    """What time it is, and waiting for a later one."""
+
+    def now(self) -> float:
+        """Return seconds since 1970, to compare with block times."""
+
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary moment, to measure how long something takes; never runs backwards."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after so many seconds of this clock; at once where they are none or fewer."""
+
+
+class Offload(Protocol):
+    """Long work - hashing, reading, merging - away from the event loop. `asyncio.to_thread` is one."""
+
+    async def __call__(
+        self, function: Callable[_Args, _Result], /, *args: _Args.args, **kwargs: _Args.kwargs
+    ) -> _Result:
+        """Call a function and return what it returns, or raise what it raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What one training made."""
+
+    arrays: dict[str, NDArray[Any]]
+    """The model's tensors after it."""
+    samples: int
+    """Examples trained on, at least 1."""
+    metrics: Mapping[str, float]
+    seconds: float
+    """That it took, on a monotonic clock."""
+
+
+class Training(Protocol):
+    """A site's task with its data and its machine."""
+
+    @property
+    def device(self) -> str:
+        """Where models are trained, for people: cpu, cuda:0."""
+
+    async def train(self, arrays: Mapping[str, NDArray[Any]], seed: int, steps: int | None = None) -> Trained:
+        """Train a copy of a model; raises TaskError. Cancelling it stops the training."""
+
+    async def evaluate(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        """Measure a model on data that the site holds back; raises TaskError."""
+
+    def close(self) -> None:
+        """End; nothing is trained any more."""
+
+
+class Step(StrEnum):
+    """How far an update came: training, stored, then included or refused."""
+
+    TRAINING = "training"
+    STORED = "stored"
+    INCLUDED = "included"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One update of a site, as its journal has it."""
+
+    number: int
+    """Counts the site's trainings from 1; the seed follows from it."""
+    step: Step
+    base: Version
+    samples: int
+    content: Content
+    seq: Seq | None
+
+    @property
+    def update(self) -> UpdateSubmitted:
+        """The record's payload."""
+        return UpdateSubmitted(self.base, self.samples, self.content)
+
+
+class Journal(Protocol):
+    """What a node has begun and how far it came. What a call notes is durable when it returns; raises DatabaseError."""
+
+    def begin(self, base: Version) -> JournalEntry:
+        """Begin a training on a base, or take up the one that was cut off, with its number."""
+
+    def stored(self, entry: JournalEntry, samples: int, content: Content) -> None:
+        """Note that the update is in the store: from here on it will be submitted."""
+
+    def included(self, entry: JournalEntry, seq: Seq) -> None:
+        """Note that the update is in the ledger."""
+
+    def refused(self, entry: JournalEntry, reason: str) -> None:
+        """Note that the ledger's rules refuse the update."""
+
+    def waiting(self) -> list[JournalEntry]:
+        """List the stored updates that are not in the ledger yet, oldest first."""
+
+    def included_since(self, seq: int) -> list[JournalEntry]:
+        """List the updates that are in the ledger at `seq` or later."""
+
+    def counts(self) -> dict[str, int]:
+        """Count the updates at each step."""
+
+    def close(self) -> None:
+        """Write what is to be written, and end."""

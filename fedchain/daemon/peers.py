@@ -20,6 +20,7 @@ from fedchain.config.settings import GatewayUrl
 from fedchain.core.errors import FormatError
 from fedchain.core.formats.document import Count, Document, explain
 from fedchain.core.ledger.records import Address, Federation, address
+from fedchain.core.ports import Clock
 from fedchain.crypto.keys import sign_text, text_signer
 
 log = logging.getLogger(__name__)
@@ -104,11 +105,11 @@ class Peers:
 
         return [web.post(PATH, heard)]
 
-    async def keep_announcing(self, session: ClientSession, is_member: Callable[[Address], bool]) -> None:
+    async def keep_announcing(self, session: ClientSession, is_member: Callable[[Address], bool], clock: Clock) -> None:
         """Tell all peers where this daemon is, now and again; a peer that does not answer is asked next time."""
         while True:
             await self.tell(session, is_member)
-            await asyncio.sleep(EVERY_S)
+            await clock.sleep(EVERY_S)
 
     async def tell(self, session: ClientSession, is_member: Callable[[Address], bool]) -> None:
         """Tell all peers once what this daemon knows, and hear what they answer."""

@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from fedchain.core.backoff import Backoff
 from fedchain.core.errors import ConfigError, FedchainError
 from fedchain.core.ledger.records import Address, Seq
 from fedchain.replica.follower import Follower
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a service looks around; all in seconds."""
+
+    retry_s: float = 1.0
+    """Wait after a first failure; it doubles with each one that follows."""
+    retry_cap_s: float = 30.0
+    """The longest wait after failures."""
+    idle_s: float = 10.0
+    """Look around at least so often, even if the ledger tells nothing new."""
+    random: Callable[[], float] = random.random
+    """Draws the waits' jitter, from 0 up to 1."""
+
+    def backoff(self) -> Backoff:
+        """Return the waits of one loop."""
+        return Backoff(self.retry_s, self.retry_cap_s, self.random)
+
+
+@dataclass(slots=True)
+class Activity:
+    """What a service is doing just now."""
+
+    doing: str = "starting"
+    last_error: str | None = None
+    """What failed and is going to be tried again; None once it has worked."""
 
 
 class Service(ABC):
@@ -19,9 +50,8 @@ class Service(ABC):
         self.registry = CollectorRegistry()
         """Its metrics."""
         self.follower = follower
+        self.activity = Activity()
         self._member = member
-        self._doing = "starting"
-        self._last_error: str | None = None
         self._paused = False
 
     @abstractmethod
@@ -33,7 +63,7 @@ class Service(ABC):
         history = self.follower.history
         return {
             "member": self._member,
-            "doing": self._doing,
+            "doing": self.activity.doing,
             "records": history.length,
             "head": history.head.hex(),
             "not_ready": self.not_ready(),
@@ -41,7 +71,7 @@ class Service(ABC):
 
     def not_ready(self) -> str | None:
         """Say why the service cannot do its work just now; None when it can."""
-        return self._last_error or self.blocked()
+        return self.activity.last_error or self.blocked()
 
     def blocked(self) -> str | None:
         """Say what keeps the service from its work though everybody answers."""

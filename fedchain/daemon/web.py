@@ -49,7 +49,7 @@ def application(service: Service, token: str | None, routes: Iterable[web.Abstra
     return app
 
 
-async def serve(app: web.Application, config: WebConfig) -> None:
+async def run_until_signal(app: web.Application, config: WebConfig) -> None:
     """Run the daemon until SIGTERM or SIGINT, or until its work fails; raises what the work raised."""
     tls = _tls(config.tls)
     stop = asyncio.Event()
@@ -83,21 +83,6 @@ def client_tls(config: TlsConfig | None) -> ssl.SSLContext:
     """
     context = ssl.create_default_context()
     return context if config is None else _loaded(context, config)
-
-
-def read_token(config: WebConfig) -> str | None:
-    """Read the control token; raises ConfigError."""
-    if config.token_file is None:
-        return None
-    try:
-        token = config.token_file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigError(f"web.token_file = {config.token_file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"web.token_file = {config.token_file}: not text in UTF-8: {error}") from error
-    if not token:
-        raise ConfigError(f"web.token_file = {config.token_file}: the file is empty; put a long random word into it")
-    return token
 
 
 async def _work(app: web.Application) -> AsyncIterator[None]:

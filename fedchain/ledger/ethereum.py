@@ -241,7 +241,7 @@ def _signer_actor(
 
 
 async def _origin(endpoint: Endpoint, contract: Address) -> Origin:
-    """Ask what head_0 binds, and which chain this is; raises LedgerError where there is not a FederationLedger."""
+    """Ask what head_0 binds, and which chain this is; raises LedgerError where there is no FederationLedger."""
     call = {"to": contract, "data": "0x" + selector("predecessor()").hex()}
     chain_id, genesis = await asyncio.gather(
         endpoint.call("eth_chainId"), endpoint.call("eth_getBlockByNumber", "0x0", False)
@@ -252,7 +252,7 @@ async def _origin(endpoint: Endpoint, contract: Address) -> Origin:
         raise LedgerError(f"the contract {contract} is not a FederationLedger: {error.message}") from error
     if len(found) != 128:
         raise LedgerError(
-            f"there is not a FederationLedger at {contract} on chain {int(chain_id, 16)} ({endpoint.name}): "
+            f"there is no FederationLedger at {contract} on chain {int(chain_id, 16)} ({endpoint.name}): "
             "check address and endpoint"
         )
     with endpoint.parsing("genesis"):

@@ -7,13 +7,12 @@ up to which the copy is complete. Whoever opens a mirror to audit it trusts neit
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fedchain.core.errors import ConfigError, FormatError, HeadMismatch, LedgerError
+from fedchain.core.errors import ConfigError, DatabaseError, FormatError, HeadMismatch
 from fedchain.core.ledger.records import (
     Federation,
     Head,
@@ -25,23 +24,27 @@ from fedchain.core.ledger.records import (
     first_head,
     next_head,
 )
+from fedchain.system.database import Database, Schema
 
-FORMAT: Final = 2
-"""Version of the file's layout, in `user_version`."""
-
-_SCHEMA: Final = (
-    """CREATE TABLE IF NOT EXISTS ledger (
-        chain_id INTEGER NOT NULL, contract TEXT NOT NULL,
-        predecessor TEXT NOT NULL, predecessor_head BLOB NOT NULL,
-        genesis TEXT NOT NULL,
-        block INTEGER NOT NULL, block_hash TEXT NOT NULL)""",
-    """CREATE TABLE IF NOT EXISTS records (
-        seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL, actor TEXT NOT NULL, time INTEGER NOT NULL,
-        payload BLOB NOT NULL,
-        block INTEGER NOT NULL, block_hash TEXT NOT NULL, tx TEXT NOT NULL, log_index INTEGER NOT NULL,
-        head BLOB NOT NULL)""",
-    "CREATE INDEX IF NOT EXISTS by_transaction ON records (tx)",
-    f"PRAGMA user_version = {FORMAT}",
+SCHEMA: Final = Schema(
+    what="the mirror",
+    version=2,
+    statements=(
+        """CREATE TABLE IF NOT EXISTS ledger (
+            chain_id INTEGER NOT NULL, contract TEXT NOT NULL,
+            predecessor TEXT NOT NULL, predecessor_head BLOB NOT NULL,
+            genesis TEXT NOT NULL,
+            block INTEGER NOT NULL, block_hash TEXT NOT NULL)""",
+        """CREATE TABLE IF NOT EXISTS records (
+            seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL, actor TEXT NOT NULL, time INTEGER NOT NULL,
+            payload BLOB NOT NULL,
+            block INTEGER NOT NULL, block_hash TEXT NOT NULL, tx TEXT NOT NULL, log_index INTEGER NOT NULL,
+            head BLOB NOT NULL)""",
+        "CREATE INDEX IF NOT EXISTS by_transaction ON records (tx)",
+    ),
+    if_damaged="delete it, it is read anew from the chain",
+    can_be_deleted=True,
+    synchronous=False,  # what a power cut takes back is read again
 )
 
 
@@ -98,42 +101,32 @@ class Origin:
 class Mirror:
     """A ledger's records in a file, or in memory."""
 
-    def __init__(self, database: sqlite3.Connection, name: str) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self.name = name
+        self.name = database.name
         """The file, for messages."""
 
     @classmethod
     def create(cls, path: Path | None, origin: Origin) -> Mirror:
         """Open a ledger's mirror, or make an empty one; without a path it lives in memory.
 
-        Raises ConfigError when the file is another ledger's, LedgerError when it is damaged.
+        Raises ConfigError when the file is another ledger's, DatabaseError when it is damaged.
         """
-        mirror = cls(sqlite3.connect(path or ":memory:", isolation_level=None), str(path or "the mirror in memory"))
+        mirror = cls(Database(path, SCHEMA))
         try:
             mirror._prepare(origin)
-        except (ConfigError, LedgerError):
+        except (ConfigError, DatabaseError):
             mirror.close()
             raise
         return mirror
 
     @classmethod
     def open(cls, path: Path) -> Mirror:
-        """Open a mirror for reading and check nothing; raises FormatError when the file is none."""
+        """Open a mirror for reading and check nothing; raises FormatError when the file is not one."""
         try:
-            database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        except sqlite3.Error as error:
+            return cls(Database(path, SCHEMA, read_only=True))
+        except (ConfigError, DatabaseError) as error:
             raise FormatError(f"{path} is not a mirror of a ledger: {error}") from error
-        mirror = cls(database, str(path))
-        try:
-            found = mirror._all("PRAGMA user_version")[0][0]
-        except LedgerError as error:
-            mirror.close()
-            raise FormatError(f"{path} is not a mirror of a ledger: {error}") from error
-        if found != FORMAT:
-            mirror.close()
-            raise FormatError(f"{path} has layout {found} of a mirror, but this program reads layout {FORMAT}")
-        return mirror
 
     def close(self) -> None:
         """Close the file."""
@@ -142,7 +135,7 @@ class Mirror:
     @property
     def origin(self) -> Origin:
         """What this is a copy of."""
-        chain_id, contract, predecessor, head, genesis = self._all(
+        chain_id, contract, predecessor, head, genesis = self._database.all(
             "SELECT chain_id, contract, predecessor, predecessor_head, genesis FROM ledger"
         )[0]
         return Origin(Federation(chain_id, address(contract), address(predecessor), Head(head)), genesis)
@@ -150,25 +143,25 @@ class Mirror:
     @property
     def last_block(self) -> BlockRef:
         """The block up to which the copy is complete; `NOWHERE`, or a block without hash, before anything was read."""
-        return BlockRef(*self._all("SELECT block, block_hash FROM ledger")[0])
+        return BlockRef(*self._database.all("SELECT block, block_hash FROM ledger")[0])
 
     @property
     def count(self) -> int:
         """How many records there are."""
-        return int(self._all("SELECT coalesce(max(seq) + 1, 0) FROM records")[0][0])
+        return int(self._database.all("SELECT coalesce(max(seq) + 1, 0) FROM records")[0][0])
 
     def head(self, count: int) -> Head:
         """Return the head after the first `count` records, as the mirror says; raises HeadMismatch without one."""
         if not count:
             return first_head(self.origin.federation)
-        found = self._all("SELECT head FROM records WHERE seq = ?", count - 1)
+        found = self._database.all("SELECT head FROM records WHERE seq = ?", count - 1)
         if not found or not isinstance(found[0][0], bytes):
             raise HeadMismatch(f"{self.name} has no head after record {count - 1}: the file is damaged")
         return Head(found[0][0])
 
     def rows(self, start: int = 0) -> list[MirrorRow]:
         """Return the rows from seq `start` on, in order."""
-        return list(map(_row, self._all("SELECT * FROM records WHERE seq >= ? ORDER BY seq", start)))
+        return list(map(_row, self._database.all("SELECT * FROM records WHERE seq >= ? ORDER BY seq", start)))
 
     def records(self, start: Seq) -> list[Record]:
         """Return the records from seq `start` on; raises HeadMismatch for a row that does not go on from the last."""
@@ -189,45 +182,30 @@ class Mirror:
 
     def of(self, transaction: str) -> list[MirrorRow]:
         """Return the rows that a transaction made."""
-        return list(map(_row, self._all("SELECT * FROM records WHERE tx = ? ORDER BY seq", transaction)))
+        return list(map(_row, self._database.all("SELECT * FROM records WHERE tx = ? ORDER BY seq", transaction)))
 
     def blocks(self) -> list[tuple[BlockRef, int]]:
         """Return the blocks that hold records, newest first, each with how many records there are up to it."""
         query = "SELECT block, block_hash, max(seq) + 1 FROM records GROUP BY block, block_hash ORDER BY 3 DESC"
-        return [(BlockRef(number, block_hash), count) for number, block_hash, count in self._all(query)]
+        return [(BlockRef(number, block_hash), count) for number, block_hash, count in self._database.all(query)]
 
     def begin(self, deployment_block: int) -> None:
         """Say that no record is looked for before a block."""
-        self._all("UPDATE ledger SET block = ?", deployment_block - 1)
+        self._database.all("UPDATE ledger SET block = ?", deployment_block - 1)
 
     def replace(self, keep: int, rows: Iterable[MirrorRow], through: BlockRef) -> None:
         """Keep the first `keep` records, put `rows` behind them, complete up to a block: all or nothing."""
-        self._all("BEGIN IMMEDIATE")
-        try:
-            self._all("DELETE FROM records WHERE seq >= ?", keep)
+        with self._database.transaction():
+            self._database.all("DELETE FROM records WHERE seq >= ?", keep)
             for row in rows:
-                self._all("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *_values(row))
-            self._all("UPDATE ledger SET block = ?, block_hash = ?", through.number, through.hash)
-            self._all("COMMIT")
-        except LedgerError:
-            self._database.rollback()
-            raise
+                self._database.all("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *_values(row))
+            self._database.all("UPDATE ledger SET block = ?, block_hash = ?", through.number, through.hash)
 
     def _prepare(self, origin: Origin) -> None:
-        self._all("PRAGMA journal_mode = WAL")
-        self._all("PRAGMA synchronous = NORMAL")  # what a crash takes back is read again
-        layout = self._all("PRAGMA user_version")[0][0]
-        if layout not in (0, FORMAT):
-            raise ConfigError(f"{self.name} has layout {layout}, but this program writes layout {FORMAT}: move it away")
-        if not layout:
-            self._all("BEGIN IMMEDIATE")
-            for statement in _SCHEMA:
-                self._all(statement)
-            self._all("COMMIT")
-        if not self._all("SELECT 1 FROM ledger"):
+        if not self._database.all("SELECT 1 FROM ledger"):
             one = origin.federation
             values = (one.chain_id, one.contract, one.predecessor, one.predecessor_head, origin.genesis)
-            self._all("INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, '')", *values, NOWHERE.number)
+            self._database.all("INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, '')", *values, NOWHERE.number)
         found = self.origin
         if found.federation != origin.federation:
             was, now = found.federation, origin.federation
@@ -240,14 +218,6 @@ class Mirror:
                 f"{self.name} mirrors chain {origin.federation.chain_id} as it began with block {found.genesis}, "
                 f"but this one began with {origin.genesis}: the chain was started anew, use another folder"
             )
-
-    def _all(self, query: str, *values: object) -> list[Any]:
-        try:
-            return self._database.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise LedgerError(
-                f"{self.name} cannot be used: {error}; where it is damaged delete it, it is read anew from the chain"
-            ) from error
 
 
 def _row(values: Sequence[Any]) -> MirrorRow:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedchain.core.ledger.records import Address
-from fedchain.core.ports import Ledger, Store
-from fedchain.daemon.runtime import run_daemon
-from fedchain.node.journal import Journal
+from fedchain.daemon.runtime import open_member, serve
+from fedchain.node.journal import SqliteJournal
 from fedchain.node.node import Node
 from fedchain.node.settings import NodeConfig
 from fedchain.training.task import load_task
-from fedchain.training.trainer import Options, Trainer
 
 
 async def run_node(config: NodeConfig, folder: Path) -> None:
     """Run a node until SIGTERM; `folder` is the configuration file's, where task and data may lie."""
-    training = config.training
-    options = Options(training.device, training.threads, training.bf16, training.compile)
+    from fedchain.training.trainer import Options, Trainer  # noqa: PLC0415 - torch: only where a task is run
+
+    own = config.training
+    options = Options(own.device, own.threads, own.bf16, own.compile)
     trainer = Trainer(load_task(config.task, folder), folder, config.site, options)
-
-    def make(member: Address, ledger: Ledger, store: Store) -> Node:
-        journal = Journal(config.folder / "journal.sqlite")
-        return Node(member, ledger, store, trainer=trainer, journal=journal, config=config)
-
-    await run_daemon(config, make)
+    async with open_member(config) as member:
+        node = Node(
+            member.address,
+            member.ledger,
+            member.store,
+            training=trainer,
+            journal=SqliteJournal(config.folder / "journal.sqlite"),
+            clock=member.clock,
+            offload=member.offload,
+            options=config.options,
+        )
+        await serve(node, config.web, member)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fedchain.config.settings import DaemonConfig, Seconds, Table
+from fedchain.node.options import NodeOptions
 
 
 class TrainingConfig(Table):
@@ -32,3 +33,9 @@ class NodeConfig(DaemonConfig):
     report: bool = Field(False, description="put the evaluations on the ledger")
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     site: dict[str, Any] = Field(default_factory=dict, description="settings of the task: data, batch size, …")
+
+    @property
+    def options(self) -> NodeOptions:
+        """What of it the node itself needs."""
+        own = self.training
+        return NodeOptions(self.verify, self.evaluate, self.report, own.seed, own.steps, own.at_least_s or 0.0)

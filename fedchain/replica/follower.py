@@ -33,7 +33,7 @@ class Fault:
 
 
 VersionCheck = Callable[["Follower", Published, Manifest], Awaitable[list[Discrepancy]]]
-"""A check of a version before it is settled; what it finds joins what the records alone show."""
+"""A check of a version before it is applied; what it finds joins what the records alone show."""
 
 
 class Follower:
@@ -69,7 +69,8 @@ class Follower:
             version = history.published[history.applied]
             manifest = await self._manifest(version)
             doubts = await self._check_version(self, version, manifest) if self._check_version and manifest else []
-            discrepancies = dict.fromkeys([*history.apply(manifest), *doubts])
+            discrepancies = dict.fromkeys([*history.check(manifest), *doubts])
+            history.apply(manifest)
             if manifest:
                 self.manifests[version.version] = manifest
             if discrepancies:
@@ -82,7 +83,7 @@ class Follower:
         return self._layout
 
     async def _any_model(self) -> BlobReader:
-        """Fetch the newest settled model that somebody still gives."""
+        """Fetch the newest applied model that somebody still has."""
         for version in reversed(self.history.published[1 : self.history.applied]):
             with suppress(Unavailable):
                 return await self.store.fetch(version.claim.model)

@@ -3,64 +3,119 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-from fedchain.core.errors import Unavailable
 from fedchain.core.formats.layout import Layout
 from fedchain.core.ledger.content import Content
-from fedchain.core.ledger.records import Record, Seq, UpdateSubmitted, Version
-from fedchain.core.ports import BlobWriter, Store
-from fedchain.core.rules.admission import Decision, Inspection
+from fedchain.core.ledger.records import Federation, Seq, Version
+from fedchain.core.ports import BlobReader, BlobWriter, Store
 from fedchain.core.rules.history import History
-from fedchain.core.rules.manifest import Manifest, entry_of
+from fedchain.core.rules.judged import Decision, JudgedUpdate
+from fedchain.core.rules.manifest import Manifest, manifest_of
 from fedchain.core.rules.plan import Plan
-from fedchain.core.strategies.merge import MergeInputs, prepare
-from fedchain.core.strategies.registry import COMBINERS
-from fedchain.core.updates.inspection import MALFORMED, UNAVAILABLE, inspect
+from fedchain.core.strategies.merge import OUTPUT_CHUNK, Merge, Merged, MergeInputs
+from fedchain.core.strategies.statefile import ZEROS, StateFile
+from fedchain.core.strategies.strategy import Gram
+from fedchain.core.updates.inspection import gram
+from fedchain.core.updates.updatefile import UpdateFile
 
 
-async def inspect_record(record: Record, history: History, layout: Layout, store: Store, *, norm: bool) -> Inspection:
-    """Fetch a submitted update and say what it is; an update that no peer has is UNAVAILABLE."""
-    update = record.payload
-    assert isinstance(update, UpdateSubmitted)
-    base = history.published[update.base].claim.model
-    if update.content.size != layout.update_size(record.actor, base):
-        return MALFORMED  # not a byte of it needs to be fetched
-    try:
-        buffer = await store.fetch(update.content)
-    except Unavailable:
-        return UNAVAILABLE
-    return await asyncio.to_thread(inspect, buffer, layout, record.actor, base, norm=norm)
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """A version that was made from its plan."""
+
+    plan: Plan
+    merged: Merged
+    gram: Gram | None
+
+    def manifest(self, federation: Federation) -> Manifest:
+        """Describe it."""
+        return manifest_of(federation, self.plan, self.merged, self.gram)
 
 
-def plan_again(manifest: Manifest, history: History) -> Plan:
-    """Read the plan of a settled version back from its manifest: enough to merge the version once more."""
+def plan_again(manifest: Manifest, parent: Manifest | None, history: History) -> Plan:
+    """Read the plan of an applied version back from its manifest: enough to merge the version once more.
+
+    `parent` is the manifest of the version before, which names the state that a strategy goes on from.
+    """
     assert manifest.parent is not None
     assert manifest.policy is not None
-    seq, content, policy = history.policy(Seq(manifest.policy.seq))
-    entries = tuple(map(entry_of, manifest.updates))
+    seq, policy = history.policy(Seq(manifest.policy))
+    updates = tuple(line.judged for line in manifest.updates)
     return Plan(
         version=Version(manifest.version),
         parent=manifest.parent.content,
         policy=policy,
         policy_seq=seq,
-        policy_content=content,
         first=Seq(manifest.first),
         through=Seq(manifest.through),
-        entries=entries,
-        divisor=manifest.divisor,
-        bases={e.base: history.published[e.base].claim.model for e in entries if e.decision is Decision.MERGED},
-    )
-
-
-async def recompute(plan: Plan, layout: Layout, store: Store, out: BlobWriter, *, threads: int = 1) -> Content:
-    """Merge a plan's updates into a new model file and return its name; raises Unavailable, Corrupt."""
-    combiner = COMBINERS[plan.policy.combiner]
-    parent, updates = await store.fetch(plan.parent), [await store.fetch(entry.content) for entry in plan.merged]
-    freshest = plan.freshest
-    sources = MergeInputs(
-        parent=parent,
         updates=updates,
-        freshest=None if freshest is None else updates[plan.merged.index(freshest)],
-        base=await store.fetch(plan.bases[plan.merged[0].base]) if combiner.needs_base else None,
+        bases={one.base: history.published[one.base].claim.model for one in updates if one.decision is Decision.MERGED},
+        state=history.state_left(parent, policy.strategy.name),
     )
-    return await asyncio.to_thread(prepare(plan, layout, sources).run, out, threads=threads)
+
+
+def needed(plan: Plan) -> dict[Content, str]:
+    """List the blobs that a plan is merged from, each with what it is."""
+    found = {plan.parent: f"the model of version {plan.version - 1}"}
+    found |= {update.content: f"the update of record {update.seq}" for update in plan.merged}
+    if plan.strategy.needs_bases:
+        found |= {content: f"the model of version {base}" for base, content in plan.bases.items()}
+    return found | {content: f"the state {name} of version {plan.version - 1}" for name, content in plan.state.items()}
+
+
+async def recompute(
+    plan: Plan, layout: Layout, store: Store, create: Callable[[], BlobWriter], *, threads: int = 1
+) -> Recomputed:
+    """Merge a plan's updates into a new version's files; raises Unavailable, Corrupt, PlanError."""
+    blobs = {content: await store.fetch(content) for content in needed(plan)}
+    return await asyncio.to_thread(_recompute, plan, layout, blobs, create, threads)
+
+
+def _recompute(
+    plan: Plan, layout: Layout, blobs: dict[Content, BlobReader], create: Callable[[], BlobWriter], threads: int
+) -> Recomputed:
+    """Open the files, measure what the strategy asks for, weigh and merge."""
+    strategy, merged, parameters = plan.strategy, plan.merged, plan.policy.strategy
+    opened = {update.seq: _open(update, plan, layout, blobs) for update in merged}
+    updates = [opened[update.seq] for update in merged]
+    state = {
+        name: StateFile(blobs[plan.state[name]], layout, strategy.name, name, dtype)
+        for name, dtype in strategy.state.items()
+        if name in plan.state
+    }
+    measured = None
+    if strategy.needs_gram:
+        measured = gram([*updates, *(state.get(name, ZEROS) for name in strategy.gram_state)], layout)
+    inputs = MergeInputs(
+        parent=blobs[plan.parent],
+        updates=updates,
+        freshest=None if plan.freshest is None else opened[plan.freshest.seq],
+        bases=[blobs[plan.bases[update.base]] for update in merged] if strategy.needs_bases else (),
+        state=state,
+    )
+    merge = Merge(layout, strategy, parameters, plan.weigh(measured), inputs)
+    return Recomputed(plan, run_merge(merge, create, threads), measured)
+
+
+def run_merge(merge: Merge, create: Callable[[], BlobWriter], threads: int, chunk: int = OUTPUT_CHUNK) -> Merged:
+    """Run a merge on so many threads: the next chunk is computed while the last one is hashed and written."""
+    with ThreadPoolExecutor(threads, "merge") as pool:
+
+        def start(parts: Sequence[Callable[[], None]]) -> Callable[[], None]:
+            futures = [pool.submit(part) for part in parts]
+
+            def wait() -> None:
+                for future in futures:
+                    future.result()
+
+            return wait
+
+        return merge.run(create, parts=threads, start=start, chunk=chunk)
+
+
+def _open(update: JudgedUpdate, plan: Plan, layout: Layout, blobs: dict[Content, BlobReader]) -> UpdateFile:
+    base = plan.bases[update.base]
+    return UpdateFile.open(blobs[update.content], layout, update.site, base, plan.policy.encodings)

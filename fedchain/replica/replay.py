@@ -1,4 +1,4 @@
-"""Replay: what a doubter does with a published version before believing it."""
+"""Replay: compute a version that another published once more, and say where it departs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from fedchain.core.errors import Unavailable
 from fedchain.core.formats.layout import Layout
-from fedchain.core.ledger.records import Seq
+from fedchain.core.ledger.records import Record, Seq
 from fedchain.core.ports import BlobWriter, Store
-from fedchain.core.rules.admission import Decision, Inspection
 from fedchain.core.rules.history import History, Published
-from fedchain.core.rules.manifest import Discrepancy, Manifest, differences, manifest_of
-from fedchain.replica.recompute import inspect_record, recompute
+from fedchain.core.rules.judged import Decision, Inspection
+from fedchain.core.rules.manifest import Discrepancy, Manifest, differences
+from fedchain.core.rules.policy import Policy
+from fedchain.replica.inspector import Inspector, decide
+from fedchain.replica.recompute import recompute
 
 
 async def replay(
@@ -24,35 +26,40 @@ async def replay(
     scratch: Callable[[], BlobWriter],
     threads: int = 1,
 ) -> list[Discrepancy]:
-    """Recompute a version that `history` has not settled yet and say where it departs from ledger and content.
+    """Recompute a version that `history` has not applied yet and say where it departs from ledger and content.
 
     Contents are inspected anew. What the manifest calls unavailable is taken from it, as the content may have come
-    since; so is a malformed one that is gone. The merge is written to a `scratch` writer, which may just hash.
+    since; so is a malformed one that is gone. The merge is written to `scratch` writers, which may just hash.
     Raises Unavailable when any other content is gone.
     """
     if version.version == 0:
         return []
-    stated = manifest.inspections
-    inspections: dict[Seq, Inspection] = {}
-    state = history.buffer_state(inspections)
-    while state.to_inspect:
-        record = state.to_inspect[0]
-        norm = state.policy.admission.max_norm is not None
-        claimed = stated.get(record.seq)
-        if claimed is not None and claimed.failure is Decision.UNAVAILABLE:
-            found = claimed
-        else:
-            found = await inspect_record(record, history, layout, store, norm=norm)
-        if claimed is not None and found.failure is Decision.UNAVAILABLE:
-            if claimed.failure is None:
-                raise Unavailable(f"the update of record {record.seq} is gone: version {version.version} needs it")
-            found = claimed
-        inspections[record.seq] = found
-        state = history.buffer_state(inspections)
+    stated = _Stated(manifest, Inspector(history, layout, store))
+    state = await decide(history.open_buffer(), stated.inspect, {}, Seq(version.consumed))
     if state.plan is None:
         return differences(manifest, f"the buffer is open: {len(state.admitted)} of {state.size} admitted")
-    result = await recompute(state.plan, layout, store, scratch(), threads=threads)
-    departures = differences(manifest, manifest_of(history.federation, state.plan, result))
-    if not departures and version.claim.model != result:
-        departures.append(Discrepancy("published model", str(version.claim.model), str(result)))
+    made = await recompute(state.plan, layout, store, scratch, threads=threads)
+    departures = differences(manifest, made.manifest(history.federation))
+    if not departures and version.claim.model != made.merged.model:
+        departures.append(Discrepancy("published model", str(version.claim.model), str(made.merged.model)))
     return departures
+
+
+class _Stated:
+    """Inspects contents beside what a manifest states of them."""
+
+    def __init__(self, manifest: Manifest, inspector: Inspector) -> None:
+        self._version = manifest.version
+        self._stated = manifest.inspections
+        self._inspector = inspector
+
+    async def inspect(self, record: Record, policy: Policy) -> Inspection:
+        stated = self._stated.get(record.seq)
+        if stated is not None and stated.failure is Decision.UNAVAILABLE:
+            return stated
+        found = await self._inspector.inspect(record, policy)
+        if stated is None or found.failure is not Decision.UNAVAILABLE:
+            return found
+        if stated.failure is None:
+            raise Unavailable(f"the update of record {record.seq} is gone: version {self._version} needs it")
+        return stated

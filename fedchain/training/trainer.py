@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedchain.core.errors import ConfigError, TaskError
+from fedchain.core.ports import Trained
 from fedchain.training.state import Arrays, arrays_of, load_arrays
 from fedchain.training.task import Fit, Progress, Run, Setting, Task, task_code
 
@@ -40,19 +41,11 @@ class Options:
     """Compile the model's forward() with torch.compile; needs a C++ compiler."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What one training made."""
-
-    arrays: Arrays
-    """The model's tensors after it."""
-    fit: Fit
-    seconds: float
-    """From the call in the thread to the last check, on a monotonic clock."""
-
-
 class Trainer:
-    """One site's task with its data and its machine. Cancelling a call stops the task at its next step."""
+    """One site's task with its data and its machine, in torch; a `Training` (core/ports.py).
+
+    Cancelling a call stops the task at its next step.
+    """
 
     def __init__(
         self,
@@ -69,9 +62,9 @@ class Trainer:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="training")
 
     @property
-    def device(self) -> torch.device:
-        """Where the model is trained."""
-        return self._run.device
+    def device(self) -> str:
+        """Where models are trained, for people: cpu, cuda:0."""
+        return str(self._run.device)
 
     async def genesis(self, seed: int) -> Arrays:
         """Build the task's model from a seed and return its tensors: version 0 of a federation."""
@@ -110,7 +103,8 @@ class Trainer:
             fit = self._task.train(model, run)
         trained = arrays_of(model)
         _refuse_not_finite(trained)
-        return Trained(trained, _fit(f"{self._name}.train", fit), time.perf_counter() - started)
+        fit = _fit(f"{self._name}.train", fit)
+        return Trained(trained, fit.samples, fit.metrics, time.perf_counter() - started)
 
     def _evaluate(self, arrays: Mapping[str, NDArray[Any]], run: Run) -> dict[str, float]:
         model = self._model(arrays, run.seed).eval()
@@ -122,7 +116,7 @@ class Trainer:
         """Return a fresh model with these arrays, where it is to run: nothing else passes from call to call."""
         model = self._new_model(seed)
         load_arrays(model, arrays)
-        model.to(self.device)
+        model.to(self._run.device)
         if self._options.compile:
             # Not model.compile(): it leaves models made of torch's own modules, as Sequential is, uncompiled.
             model.forward = torch.compile(model.forward)
@@ -140,7 +134,7 @@ class Trainer:
         return model
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._options.bf16)
+        return torch.autocast(self._run.device.type, dtype=torch.bfloat16, enabled=self._options.bf16)
 
     async def _in_thread(self, work: Callable[[Event], _T]) -> _T:
         stop = Event()

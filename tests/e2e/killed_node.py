@@ -9,30 +9,35 @@ import sys
 from pathlib import Path
 
 from fedchain.config.settings import load_settings
-from fedchain.core.ledger.records import Address
-from fedchain.core.ports import Ledger, Store
-from fedchain.daemon.runtime import run_daemon
-from fedchain.node.journal import Journal, Step
+from fedchain.core.ports import Step
+from fedchain.daemon.runtime import open_member, serve
+from fedchain.node.journal import SqliteJournal
 from fedchain.node.node import Node
 from fedchain.node.settings import NodeConfig
 from fedchain.training.task import load_task
 from fedchain.training.trainer import Options, Trainer
 
 
-def main(config: Path, fatal: Step) -> None:
-    table, folder = load_settings(config, NodeConfig), config.parent.resolve()
+async def run(path: Path, fatal: Step) -> None:
+    config, folder = load_settings(path, NodeConfig), path.parent.resolve()
 
     def die(step: Step) -> None:
         if step is fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def make(member: Address, ledger: Ledger, store: Store) -> Node:
-        trainer = Trainer(load_task(table.task, folder), folder, table.site, Options(device="cpu", threads=1))
-        journal = Journal(table.folder / "journal.sqlite", after=die)
-        return Node(member, ledger, store, trainer=trainer, journal=journal, config=table)
-
-    asyncio.run(run_daemon(table, make))
+    async with open_member(config) as member:
+        node = Node(
+            member.address,
+            member.ledger,
+            member.store,
+            training=Trainer(load_task(config.task, folder), folder, config.site, Options(device="cpu", threads=1)),
+            journal=SqliteJournal(config.folder / "journal.sqlite", after=die),
+            clock=member.clock,
+            offload=member.offload,
+            options=config.options,
+        )
+        await serve(node, config.web, member)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Step(sys.argv[2]))
+    asyncio.run(run(Path(sys.argv[1]), Step(sys.argv[2])))

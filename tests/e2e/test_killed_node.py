@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from fedchain.core.ledger.records import UpdateSubmitted
+from fedchain.core.ports import Step
 from fedchain.core.rules.policy import fedbuff
-from fedchain.node.journal import Journal, Step
+from fedchain.node.journal import SqliteJournal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -32,7 +33,7 @@ async def test_no_update_is_lost_or_submitted_twice(found: Callable[..., Awaitab
     await federation.until_version(3)
     await federation.running.stop()
     on_ledger = [record for record in await federation.records() if isinstance(record.payload, UpdateSubmitted)]
-    journal = Journal(site.folder / "state" / "journal.sqlite")
+    journal = SqliteJournal(site.folder / "state" / "journal.sqlite")
     entries = [*journal.included_since(0), *journal.waiting()]
     journal.close()
 

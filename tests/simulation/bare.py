@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fedchain.core.formats.modelfile import layout_of, read_model, write_model, write_update
+from fedchain.core.formats.modelfile import layout_of, read_model, write_model
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import (
     Address,
@@ -21,7 +21,8 @@ from fedchain.core.ledger.records import (
 from fedchain.core.rules.manifest import Discrepancy, Manifest, genesis_manifest, manifest_of
 from fedchain.core.rules.plan import Plan
 from fedchain.core.rules.policy import Policy
-from fedchain.core.updates.fixed_point import encode_update
+from fedchain.core.updates.encodings.q24 import Q24
+from fedchain.core.updates.updatefile import write_update
 from fedchain.ledger.memory import MemoryChain
 from fedchain.replica.follower import Follower
 from fedchain.replica.recompute import inspect_record, recompute
@@ -73,8 +74,7 @@ class BareFederation:
         model = self.model(base)
         old = read_model(self.layout, self.blobs.open(model))
         new = {"w": old["w"] + np.float32(add), "n": old["n"] + 1}
-        header = self.layout.update_header(self.sites[site - 1], model)
-        content = write_update(header, encode_update(self.layout, new, old), self.blobs.create())
+        content = write_update(self.layout, self.sites[site - 1], model, new, old, Q24(), self.blobs.create())
         update = UpdateSubmitted(Version(base), 1, content)
         return self.chain.append(self.sites[site - 1], update).seq, content
 
@@ -91,8 +91,7 @@ class BareFederation:
         inspections: dict[Seq, Any] = {}
         while (state := history.buffer_state(inspections)).to_inspect:
             record = state.to_inspect[0]
-            norm = state.policy.admission.max_norm is not None
-            inspections[record.seq] = await inspect_record(record, history, self.layout, self.store, norm=norm)
+            inspections[record.seq] = await inspect_record(record, history, self.layout, self.store)
         assert state.plan is not None
         return state.plan
 

@@ -17,7 +17,7 @@ from eth_account.signers.local import LocalAccount
 from numpy.typing import NDArray
 
 from fedchain.core.formats.layout import Layout, Rule
-from fedchain.core.formats.modelfile import layout_of, read_model, write_model, write_update
+from fedchain.core.formats.modelfile import layout_of, read_model, write_model
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import (
     Address,
@@ -35,14 +35,17 @@ from fedchain.core.ledger.records import (
     address,
 )
 from fedchain.core.ports import Blobs
-from fedchain.core.rules.admission import Inspection
+from fedchain.core.rules.judged import Inspection
 from fedchain.core.rules.manifest import Manifest, genesis_manifest, manifest_of
 from fedchain.core.rules.plan import Plan
 from fedchain.core.rules.policy import Policy, fedbuff
-from fedchain.core.updates.fixed_point import encode_update
+from fedchain.core.strategies.merge import Merged
+from fedchain.core.updates.encodings.q24 import Q24
+from fedchain.core.updates.updatefile import write_update
 from fedchain.ledger.memory import FEDERATION, MemoryChain
 from fedchain.replica.follower import Follower
-from fedchain.replica.recompute import inspect_record, recompute
+from fedchain.replica.inspector import Inspector, decide
+from fedchain.replica.recompute import recompute
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
 
@@ -128,16 +131,16 @@ class Simulation:
             profile = self.put(f"hospital {number}".encode())
             self.act(GOVERNOR, MemberSet(self.site(number), Role.TRAINER, profile))
 
-    def claim(self, version: int, through: int, model: Content, manifest: Content) -> ModelPublished:
-        """Claim a version, with the head that the chain had after record `through`."""
-        head = self.chain.heads[min(through + 1, len(self.chain.records))]
-        return ModelPublished(Version(version), Seq(through), head, model, manifest)
-
     def publish_genesis(self, *, model: Content | None = None, through: int = 0, **changes: object) -> Record:
         """Publish version 0; what is given stands in for the model, or for keys of its manifest."""
         model = model or write_model(self.layout, self.genesis(), self.blobs.create())
         manifest = genesis_manifest(self.chain.federation, model).model_copy(update=changes)
-        return self.act(AGGREGATOR, self.claim(0, through, model, self.put(manifest.canonical())))
+        return self.claim(AGGREGATOR, 0, through, model, self.put(manifest.canonical()))
+
+    def claim(self, actor: Address, version: int, through: int, model: Content, manifest: Content) -> Record:
+        """Claim a version on the head after record `through`."""
+        head = self.chain.heads[through + 1]
+        return self.act(actor, ModelPublished(Version(version), Seq(through), head, model, manifest))
 
     def set_policy(self, policy: Policy) -> Record:
         """Let the governor set a policy."""
@@ -158,8 +161,7 @@ class Simulation:
             for name, array in old.items()
         }
         new["steps"] = old["steps"] + 1
-        header = self.layout.update_header(self.site(number), self.model(base))
-        return write_update(header, encode_update(self.layout, new, old), self.blobs.create())
+        return write_update(self.layout, self.site(number), self.model(base), new, old, Q24(), self.blobs.create())
 
     def submit(
         self,
@@ -189,21 +191,18 @@ class Simulation:
         """Judge the open buffer as the rules say, but for the inspections given; it must have closed."""
         await self.follower.advance()
         history = self.follower.history
-        found = dict(inspections or {})
-        while (state := history.buffer_state(found)).to_inspect:
-            for record in state.to_inspect:
-                norm = state.policy.admission.max_norm is not None
-                found.setdefault(record.seq, await inspect_record(record, history, self.layout, self.store, norm=norm))
+        inspector = Inspector(history, self.layout, self.store)
+        state = await decide(history.open_buffer(), inspector.inspect, dict(inspections or {}), Seq(history.length))
         assert state.plan is not None, f"{len(state.admitted)} of {state.size} updates are admitted"
         return state.plan
 
     async def merge(self, plan: Plan) -> Content:
         """Merge a plan into a stored model."""
-        return await recompute(plan, self.layout, self.store, self.blobs.create())
+        return (await recompute(plan, self.layout, self.store, self.blobs.create)).merged.model
 
     async def manifest(self, plan: Plan, model: Content | None = None) -> Manifest:
         """Describe a plan and its result."""
-        return manifest_of(self.chain.federation, plan, model or await self.merge(plan))
+        return manifest_of(self.chain.federation, plan, Merged(model or await self.merge(plan)))
 
     async def publish(
         self,
@@ -220,7 +219,7 @@ class Simulation:
         manifest = manifest or await self.manifest(plan, model)
         named = self.put(manifest if isinstance(manifest, bytes) else manifest.canonical())
         last = plan.through if through is None else Seq(through)
-        return self.act(actor, self.claim(plan.version, last, model, named))
+        return self.claim(actor, plan.version, last, model, named)
 
     async def round(self, *numbers: int) -> Record:
         """Let sites submit on the newest version, and publish what they make."""
@@ -242,5 +241,5 @@ def without_line(manifest: Manifest, seq: int) -> Manifest:
 
 def with_entry(plan: Plan, seq: int, **changes: Any) -> Plan:
     """Change one update's entry in a plan."""
-    entries = tuple(replace(entry, **changes) if entry.seq == seq else entry for entry in plan.entries)
-    return replace(plan, entries=entries)
+    updates = tuple(replace(one, **changes) if one.seq == seq else one for one in plan.updates)
+    return replace(plan, updates=updates)

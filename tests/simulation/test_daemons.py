@@ -31,11 +31,12 @@ from fedchain.core.ports import Blobs
 from fedchain.core.rules.manifest import genesis_manifest
 from fedchain.core.rules.policy import Policy, fedasync, fedavg, fedbuff
 from fedchain.ledger.memory import MemoryChain
-from fedchain.node.journal import Journal
+from fedchain.node.journal import SqliteJournal
 from fedchain.node.node import Node
-from fedchain.node.settings import NodeConfig
+from fedchain.node.options import NodeOptions
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
+from fedchain.system.clock import SystemClock
 from fedchain.training.examples.addconstant import AddConstant
 from fedchain.training.state import arrays_of
 from fedchain.training.trainer import Options, Trainer
@@ -78,19 +79,25 @@ class Federation:
 
     def aggregator(self) -> Aggregator:
         return Aggregator(
-            AGGREGATOR, self.chain.ledger(AGGREGATOR), LoneStore(self.blobs), threads=1, unavailable_after_s=1
+            AGGREGATOR,
+            self.chain.ledger(AGGREGATOR),
+            LoneStore(self.blobs),
+            clock=SystemClock(),
+            offload=asyncio.to_thread,
+            threads=1,
+            unavailable_after_s=1,
         )
 
-    def node(self, site: Address, **settings: object) -> Node:
-        fixed = {"folder": self.folder, "task": "-", "ledger": {"federation": "-"}}
-        table = NodeConfig.model_validate({**fixed, "key": {"file": "-"}, "web": {"port": 1}, **settings})
+    def node(self, site: Address, options: NodeOptions | None = None) -> Node:
         return Node(
             site,
             self.chain.ledger(site),
             LoneStore(self.blobs),
-            trainer=Trainer(Tiny(), options=Options(device="cpu", threads=1)),
-            journal=Journal(self.folder / f"{site}.sqlite"),
-            config=table,
+            training=Trainer(Tiny(), options=Options(device="cpu", threads=1)),
+            journal=SqliteJournal(self.folder / f"{site}.sqlite"),
+            clock=SystemClock(),
+            offload=asyncio.to_thread,
+            options=options or NodeOptions(),
         )
 
     async def until(self, done: Callable[[], Awaitable[bool]]) -> None:
@@ -150,7 +157,7 @@ async def test_a_node_that_replays_attests_each_version_once(tmp_path: Path) -> 
     async with running(
         federation.aggregator(),
         *map(federation.node, SITES[:2]),
-        federation.node(SITES[2], verify="replay", report=True),
+        federation.node(SITES[2], NodeOptions(verify="replay", report=True)),
     ):
         await federation.until(lambda: attested(federation, 3))
     records = await federation.ledger.records()

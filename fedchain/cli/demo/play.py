@@ -23,7 +23,7 @@ from fedchain.core.errors import ConfigError, FedchainError
 from fedchain.core.formats.layout import read_layout
 from fedchain.core.formats.modelfile import read_model
 from fedchain.core.ledger.records import ModelPublished, Record, UpdateSubmitted
-from fedchain.core.rules.admission import Decision
+from fedchain.core.rules.judged import Decision
 from fedchain.core.rules.manifest import Manifest
 from fedchain.core.rules.policy import fedbuff
 from fedchain.daemon.client import Daemons

@@ -17,7 +17,8 @@ from fedchain.cli.daemons import write_config
 from fedchain.cli.deploy import deploy_federation, publish_genesis
 from fedchain.cli.ledger import open_ledger
 from fedchain.config.federation import FederationFile, save_federation
-from fedchain.config.settings import DaemonConfig, read_password
+from fedchain.config.secrets import read_password
+from fedchain.config.settings import DaemonConfig
 from fedchain.core.formats.modelfile import Arrays
 from fedchain.core.ledger.records import Address, MemberSet, PolicySet, Role, address
 from fedchain.core.rules.policy import Policy

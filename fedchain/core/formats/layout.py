@@ -1,9 +1,6 @@
 """The layout of a model: which tensors, in which order, and how each one is carried from version to version.
 
-A model file and an update file share one geometry, so that a merge can walk them side by side:
-
-    model    header | merged tensors, F32 | freshest tensors | kept tensors
-    update   header | merged tensors, I32 | freshest tensors
+    header | merged tensors, F32 | freshest tensors | kept tensors
 
 The layout stands in the header of the model file itself, and that header is the same bytes in every version.
 """
@@ -22,15 +19,12 @@ from pydantic_core import from_json
 
 from fedchain.core.errors import FormatError
 from fedchain.core.formats.tensors import Tensor, decode_header, encode_header, read_header
-from fedchain.core.ledger.content import Content
-from fedchain.core.ledger.records import Address
 from fedchain.core.ports import BlobReader
 
 MODEL_FORMAT: Final = "fedchain/model/1"
-UPDATE_FORMAT: Final = "fedchain/update/1"
 
 ITEM: Final = 4
-"""Bytes of a merged element, float32 in models and int32 in updates."""
+"""Bytes of a merged element of a model, which is float32."""
 
 DEFAULT_BITS: Final = 24
 MAX_BITS: Final = 30
@@ -102,7 +96,7 @@ class Layout:
 
     @cached_property
     def freshest_bytes(self) -> int:
-        """Bytes of the tensors that travel as they are."""
+        """Bytes of the tensors that are taken as they are."""
         return sum(slot.tensor.nbytes for slot in self.slots if slot.rule is Rule.FRESHEST)
 
     @cached_property
@@ -121,32 +115,6 @@ class Layout:
     def digest(self) -> str:
         """sha2-256 of the model header, in hexadecimal: what an update says it was made for."""
         return hashlib.sha256(self.model_header).hexdigest()
-
-    def update_size(self, site: Address, base: Content) -> int:
-        """Return the bytes of an update file."""
-        return len(self.update_header(site, base)) + self.elements * ITEM + self.freshest_bytes
-
-    def update_header(self, site: Address, base: Content, sealing: str = "none") -> bytes:
-        """Encode the header of a site's update to a base: one update has one header, so a reader compares bytes.
-
-        Site and base stand in it, so that nobody can pass another's update off as its own or an old base as new.
-        """
-        tensors = [
-            Tensor(slot.tensor.name, "I32", slot.tensor.shape) if slot.rule is Rule.MERGED else slot.tensor
-            for slot in self.slots
-            if slot.rule is not Rule.KEPT
-        ]
-        return encode_header(
-            tensors,
-            {
-                "format": UPDATE_FORMAT,
-                "encoding": "q24",
-                "sealing": sealing,
-                "layout": self.digest,
-                "site": site,
-                "base": base.cid,
-            },
-        )
 
 
 def plan_layout(tensors: Sequence[Tensor], rules: Mapping[str, int | Rule] | None = None) -> Layout:

@@ -1,8 +1,8 @@
-"""Model and update files: arrays in, bytes out, and back."""
+"""Model files: arrays in, bytes out, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -37,12 +37,14 @@ def write_model(layout: Layout, arrays: Arrays, out: BlobWriter) -> Content:
     unknown = arrays.keys() - {slot.tensor.name for slot in layout.slots}
     if unknown:
         raise FormatError(f"the layout has no tensors {', '.join(sorted(unknown))}")
-    return _write(layout.model_header, [_fitting(slot, arrays) for slot in layout.slots], out)
-
-
-def write_update(header: bytes, arrays: Sequence[NDArray[Any]], out: BlobWriter) -> Content:
-    """Write an update file from `Layout.update_header` and `encode_update`."""
-    return _write(header, arrays, out)
+    fitting = [_fitting(slot, arrays) for slot in layout.slots]
+    try:
+        out.write(layout.model_header)
+        for array in fitting:
+            out.write(data_of(array))
+        return out.commit()
+    finally:
+        out.abort()
 
 
 def read_model(layout: Layout, model: BlobReader) -> dict[str, NDArray[Any]]:
@@ -61,14 +63,9 @@ def read_model(layout: Layout, model: BlobReader) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _write(header: bytes, arrays: Sequence[NDArray[Any]], out: BlobWriter) -> Content:
-    try:
-        out.write(header)
-        for array in arrays:
-            out.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-        return out.commit()
-    finally:
-        out.abort()
+def data_of(array: NDArray[Any]) -> memoryview:
+    """Return an array's bytes, row by row."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _fitting(slot: Slot, arrays: Arrays) -> NDArray[Any]:

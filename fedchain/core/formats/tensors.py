@@ -63,6 +63,8 @@ def encode_header(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> byt
     document: dict[str, Any] = {METADATA: dict(metadata)}
     offset = 0
     for tensor in tensors:
+        if tensor.name in document:
+            raise FormatError(f"two tensors of one file are called {tensor.name}")
         end = offset + tensor.nbytes
         document[tensor.name] = {
             "dtype": tensor.dtype,

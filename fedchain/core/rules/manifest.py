@@ -1,14 +1,12 @@
 """The manifest: how one version was made, in canonical JSON.
 
-Everything in it but `software` follows from the ledger and the content, so two honest aggregators running the
-same release publish the same bytes.
+It is a pure function of the ledger and the content: everybody who makes a version writes the same bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version as installed
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -16,12 +14,14 @@ from pydantic import Field
 from fedchain.core.formats.document import U64, Blob, Count, Document
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import Address, Federation, Seq, Version
-from fedchain.core.rules.admission import Decision, Inspection
-from fedchain.core.rules.plan import Entry, Plan
+from fedchain.core.rules.judged import Decision, Inspection, JudgedUpdate
+from fedchain.core.rules.plan import Plan
+from fedchain.core.strategies.merge import Merged
+from fedchain.core.strategies.strategy import Gram
 
-FORMAT: Final = "fedchain/manifest/1"
+FORMAT: Final = "fedchain/manifest/2"
 
-Whole = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,59})$")]
+DecimalInt = Annotated[str, Field(pattern=r"^(0|-?[1-9][0-9]{0,79})$")]
 """A whole number in decimal digits: it may be larger than JSON's numbers carry exactly."""
 
 
@@ -30,12 +30,6 @@ class FederationName(Document):
 
     chain_id: Count
     contract: str
-
-
-class PolicyName(Blob):
-    """The policy in force, and the record that set it."""
-
-    seq: Count
 
 
 class UpdateLine(Blob):
@@ -48,44 +42,78 @@ class UpdateLine(Blob):
     decision: Annotated[Decision, Field(strict=False)]
     staleness: Count | None
     """τ; None where the base is unknown."""
-    weight: Count
-    """The integer that its changes were multiplied by; 0 for a rejected update."""
-    max_abs: Whole | None
-    """Largest change of a parameter in units of 2^-30; None where the content was not read."""
-    norm2: Whole | None
-    """Squared norm of the change in units of 2^-60; None where the policy bounds no norm."""
+    weights: Annotated[tuple[int, ...], Field(strict=False)]
+    """What its changes were multiplied by, one integer for each row of the weights; empty for a rejected update."""
+    max_abs: DecimalInt | None
+    """Largest change of a parameter in units of 2^-30; None where the content is not an update or was not read."""
+    norm2: DecimalInt | None
+    """Squared norm of the change in units of 2^-60; None likewise."""
 
     @property
-    def blob(self) -> Blob:
-        """The update's content."""
-        return Blob(cid=self.cid, size=self.size)
+    def inspection(self) -> Inspection | None:
+        """What the line says was found in the content; None where it says nothing of it."""
+        if self.decision in (Decision.UNAVAILABLE, Decision.MALFORMED):
+            return Inspection(self.decision)
+        if self.max_abs is None or self.norm2 is None:
+            return None
+        return Inspection(None, int(self.max_abs), int(self.norm2))
+
+    @property
+    def judged(self) -> JudgedUpdate:
+        """The line as the plan has it."""
+        return JudgedUpdate(
+            seq=Seq(self.seq),
+            site=Address(self.site),
+            content=self.content,
+            base=Version(self.base),
+            samples=self.samples,
+            decision=self.decision,
+            staleness=self.staleness,
+            inspection=self.inspection,
+        )
 
 
 class Manifest(Document):
     """How one version was made."""
 
-    format: Literal["fedchain/manifest/1"] = FORMAT
+    format: Literal["fedchain/manifest/2"] = FORMAT
     sealing: Literal["none"] = "none"
     federation: FederationName
     version: Count
     parent: Blob | None
     """The model that the version changed; None for genesis."""
-    policy: PolicyName | None
+    policy: Count | None
+    """The record that set the policy in force; None for genesis."""
     first: Count
     """The first record that the version consumes."""
     through: Count
     """The last one: the record that closed the buffer."""
-    updates: tuple[UpdateLine, ...]
-    divisor: Count
-    """What the weighted sum is divided by, before 2^-bits."""
+    updates: Annotated[tuple[UpdateLine, ...], Field(strict=False)]
+    divisors: Annotated[tuple[Count, ...], Field(strict=False)]
+    """What each weighted sum is divided by, before 2^-bits."""
+    integers: dict[str, DecimalInt]
+    """Other integers of the merge, by name."""
+    gram: Annotated[tuple[Annotated[tuple[DecimalInt, ...], Field(strict=False)], ...], Field(strict=False)] | None
+    """Σ q_i q_j in units of 2^-60; None where the strategy does not ask for it."""
+    state: dict[str, Blob] | None
+    """The state vectors that the version leaves, by name; None where the strategy has none."""
     result: Blob
-    software: dict[str, str]
-    """Releases that computed it, by name."""
 
     @property
     def inspections(self) -> dict[Seq, Inspection]:
         """What the manifest says was found in the updates' contents, by seq."""
-        return {Seq(line.seq): found for line in self.updates if (found := _inspection(line)) is not None}
+        return {Seq(line.seq): found for line in self.updates if (found := line.inspection) is not None}
+
+    @property
+    def gram_matrix(self) -> Gram | None:
+        """The Gram matrix as integers."""
+        return None if self.gram is None else tuple(tuple(map(int, row)) for row in self.gram)
+
+
+def described(line: UpdateLine) -> str:
+    """Describe what became of an update, in a few words."""
+    weights = ", ".join(map(str, line.weights))
+    return f"{line.decision} with weight {weights}" if weights else str(line.decision)
 
 
 def genesis_manifest(federation: Federation, model: Content) -> Manifest:
@@ -98,58 +126,49 @@ def genesis_manifest(federation: Federation, model: Content) -> Manifest:
         first=0,
         through=0,
         updates=(),
-        divisor=1,
+        divisors=(),
+        integers={},
+        gram=None,
+        state=None,
         result=_named(model),
-        software=software(),
     )
 
 
-def manifest_of(federation: Federation, plan: Plan, result: Content) -> Manifest:
-    """Describe a version that was merged by a plan."""
+def manifest_of(federation: Federation, plan: Plan, merged: Merged, gram: Gram | None = None) -> Manifest:
+    """Describe a version that was merged by a plan; raises PlanError."""
+    weights = plan.weigh(gram)
+    columns = dict(zip((update.seq for update in plan.merged), zip(*weights.rows, strict=True), strict=False))
     return Manifest(
         federation=_federation(federation),
         version=plan.version,
         parent=_named(plan.parent),
-        policy=PolicyName(seq=plan.policy_seq, cid=plan.policy_content.cid, size=plan.policy_content.size),
+        policy=plan.policy_seq,
         first=plan.first,
         through=plan.through,
-        updates=tuple(map(update_line, plan.entries)),
-        divisor=plan.divisor,
-        result=_named(result),
-        software=software(),
+        updates=tuple(update_line(update, columns.get(update.seq, ())) for update in plan.updates),
+        divisors=weights.divisors,
+        integers={name: str(value) for name, value in weights.integers.items()},
+        gram=None if gram is None else tuple(tuple(map(str, row)) for row in gram),
+        state=_state(merged.state),
+        result=_named(merged.model),
     )
 
 
-def update_line(entry: Entry) -> UpdateLine:
-    """Encode what a plan decided about one update."""
-    found = entry.inspection
+def update_line(update: JudgedUpdate, weights: tuple[int, ...] = ()) -> UpdateLine:
+    """Format what a plan decided about one update."""
+    found = update.inspection
     return UpdateLine(
-        seq=entry.seq,
-        site=entry.site,
-        cid=entry.content.cid,
-        size=entry.content.size,
-        base=entry.base,
-        samples=entry.samples,
-        decision=entry.decision,
-        staleness=entry.staleness,
-        weight=entry.weight,
+        seq=update.seq,
+        site=update.site,
+        cid=update.content.cid,
+        size=update.content.size,
+        base=update.base,
+        samples=update.samples,
+        decision=update.decision,
+        staleness=update.staleness,
+        weights=weights,
         max_abs=_digits(found.max_abs if found else None),
         norm2=_digits(found.norm2 if found else None),
-    )
-
-
-def entry_of(line: UpdateLine) -> Entry:
-    """Read back what a plan decided about one update."""
-    return Entry(
-        seq=Seq(line.seq),
-        site=Address(line.site),
-        content=line.content,
-        base=Version(line.base),
-        samples=line.samples,
-        decision=line.decision,
-        staleness=line.staleness,
-        inspection=_inspection(line),
-        weight=line.weight,
     )
 
 
@@ -167,14 +186,14 @@ class Discrepancy:
 
 
 def differences(stated: Manifest, expected: Manifest | str) -> list[Discrepancy]:
-    """Compare a manifest with the one that the rules imply, key by key; `software` may differ.
+    """Compare a manifest with the one that the rules imply, key by key.
 
     Where the rules imply none, `expected` says why.
     """
     if isinstance(expected, str):
         return [Discrepancy("through", str(stated.through), expected)]
     found = []
-    for key in Manifest.model_fields.keys() - {"software", "updates"}:
+    for key in Manifest.model_fields.keys() - {"updates"}:
         ours, theirs = getattr(expected, key), getattr(stated, key)
         if ours != theirs:
             found.append(Discrepancy(key, _plain(theirs), _plain(ours)))
@@ -187,7 +206,7 @@ def _line_differences(stated: Manifest, expected: Manifest) -> list[Discrepancy]
     for seq in sorted(theirs.keys() | ours.keys()):
         where = f"updates[seq {seq}]"
         if seq not in theirs:
-            found.append(Discrepancy(where, "nothing", f"{ours[seq].decision} with weight {ours[seq].weight}"))
+            found.append(Discrepancy(where, "nothing", described(ours[seq])))
         elif seq not in ours:
             found.append(Discrepancy(where, f"{theirs[seq].decision}", "nothing: no such update in this buffer"))
         else:
@@ -199,16 +218,6 @@ def _line_differences(stated: Manifest, expected: Manifest) -> list[Discrepancy]
     if not found and stated.updates != expected.updates:
         found.append(Discrepancy("updates", "lines repeated or out of order", "one line per update in ledger order"))
     return found
-
-
-def software() -> dict[str, str]:
-    """Name the releases whose arithmetic decides a model's bits."""
-    return {name: _release(name) for name in ("fedchain", "numpy")}
-
-
-@cache
-def _release(name: str) -> str:
-    return installed(name)
 
 
 def _plain(value: object) -> str:
@@ -223,12 +232,8 @@ def _named(content: Content) -> Blob:
     return Blob(cid=content.cid, size=content.size)
 
 
-def _inspection(line: UpdateLine) -> Inspection | None:
-    if line.decision in (Decision.UNAVAILABLE, Decision.MALFORMED):
-        return Inspection(line.decision)
-    if line.max_abs is None:
-        return None
-    return Inspection(None, int(line.max_abs), None if line.norm2 is None else int(line.norm2))
+def _state(state: Mapping[str, Content]) -> dict[str, Blob] | None:
+    return {name: _named(content) for name, content in state.items()} or None
 
 
 def _digits(value: int | None) -> str | None:

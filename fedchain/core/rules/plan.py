@@ -1,31 +1,17 @@
-"""The plan of a merge: every update that a version consumes, what was decided, and the integers of the sum."""
+"""The plan of a merge: every update that a version consumes, what was decided, and what the merge reads."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from fedchain.core.ledger.content import Content
-from fedchain.core.ledger.records import Address, Seq, Version
-from fedchain.core.rules.admission import Decision, Inspection
+from fedchain.core.ledger.records import Seq, Version
+from fedchain.core.rules.judged import Decision, JudgedUpdate
 from fedchain.core.rules.policy import Policy
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One update of a plan."""
-
-    seq: Seq
-    site: Address
-    content: Content
-    base: Version
-    samples: int
-    decision: Decision
-    staleness: int | None
-    """τ; None where the base is unknown."""
-    inspection: Inspection | None
-    """None where the records already decided."""
-    weight: int = 0
-    """w: the integer that q is multiplied by; 0 for a rejected update."""
+from fedchain.core.strategies.registry import STRATEGIES
+from fedchain.core.strategies.strategy import Cohort, Gram, Strategy, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +22,30 @@ class Plan:
     parent: Content
     policy: Policy
     policy_seq: Seq
-    policy_content: Content
     first: Seq
     through: Seq
-    entries: tuple[Entry, ...]
+    updates: tuple[JudgedUpdate, ...]
     """Every update in [first, through], in ledger order."""
-    divisor: int
-    """W: what the sum is divided by, before 2^-bits."""
-    bases: dict[Version, Content]
+    bases: Mapping[Version, Content]
     """The models that merged updates are changes to."""
+    state: Mapping[str, Content] = field(default_factory=dict)
+    """The strategy's state vectors that the parent left, by name; none where it had another strategy."""
 
     @property
-    def merged(self) -> tuple[Entry, ...]:
-        """The updates that are summed."""
-        return tuple(entry for entry in self.entries if entry.decision is Decision.MERGED)
+    def strategy(self) -> Strategy[Any]:
+        """The strategy that the policy names."""
+        return STRATEGIES[self.policy.strategy.name]
 
     @property
-    def freshest(self) -> Entry | None:
+    def merged(self) -> tuple[JudgedUpdate, ...]:
+        """The updates that are merged."""
+        return tuple(update for update in self.updates if update.decision is Decision.MERGED)
+
+    @property
+    def freshest(self) -> JudgedUpdate | None:
         """The merged update with the newest base, the later one of equals."""
-        return max(self.merged, key=lambda entry: (entry.base, entry.seq), default=None)
+        return max(self.merged, key=lambda update: (update.base, update.seq), default=None)
+
+    def weigh(self, gram: Gram | None) -> Weights:
+        """Decide the merge's integers; `gram` where the strategy needs it. Raises PlanError."""
+        return self.strategy.weigh(Cohort(self.merged, gram), self.policy.strategy)

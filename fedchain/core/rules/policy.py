@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from fedchain.core.formats.document import Count, Document
-from fedchain.core.strategies.staleness import Constant, Polynomial, Staleness
+from fedchain.core.strategies.registry import PRESETS, AnyParameters
+from fedchain.core.strategies.strategy import Size
+from fedchain.core.updates.encodings.q24 import Q24
+from fedchain.core.updates.encodings.registry import AnyEncoding
 
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
-Rate = Annotated[float, Field(gt=0)]
+Bound = Annotated[float, Field(gt=0)]
 
 
 class BufferRules(Document):
@@ -28,9 +31,9 @@ class AdmissionRules(Document):
     """What an update must satisfy besides being well-formed."""
 
     max_staleness: Count
-    max_change: Rate | None = None
+    max_change: Bound | None = None
     """Largest change of any one parameter, in the parameter's units; None: what int32 holds."""
-    max_norm: Rate | None = None
+    max_norm: Bound | None = None
     """Largest Euclidean norm of the whole change; None: unbounded."""
     updates_per_site: Positive | None = None
     """Updates admitted from one site over the federation's life: with a privacy cost per update, the budget."""
@@ -39,64 +42,58 @@ class AdmissionRules(Document):
 class Policy(Document):
     """One policy: FedAsync, FedBuff and FedAvg are values of it, not code."""
 
-    format: Literal["fedchain/policy/1"] = "fedchain/policy/1"
+    format: Literal["fedchain/policy/2"] = "fedchain/policy/2"
     buffer: BufferRules
-    staleness: Staleness
-    weighting: Literal["uniform", "samples"]
-    """Whether an update weighs s(τ), or s(τ) times the samples that its site states."""
-    normalise: Literal["weights", "count"]
-    """Divide the sum by the weights' sum (a mean), or by the number of updates (stale ones then count less)."""
-    combiner: Literal["mean", "mixing"]
-    rate: Annotated[float, Field(gt=0, le=1000)]
-    """Server learning rate η of the mean; mixing rate α of mixing."""
     admission: AdmissionRules
+    strategy: SerializeAsAny[AnyParameters]
+    encodings: Annotated[tuple[SerializeAsAny[AnyEncoding], ...], Field(min_length=1, strict=False)] = (Q24(),)
+    """What updates may be encoded in; nodes write the first."""
     sealing: Literal["none"] = "none"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.weighting == "samples" and self.normalise == "count":
-            raise ValueError("weighting by samples needs normalise = weights: a count of updates has no samples")
-        if self.combiner == "mixing" and self.buffer.size != 1:
-            raise ValueError(f"mixing takes one change at a time: buffer.size must be 1, not {self.buffer.size}")
+        if problem := self.strategy.conflict(self.buffer.size):
+            raise ValueError(problem)
+        names = [encoding.name for encoding in self.encodings]
+        if len(set(names)) < len(names):
+            raise ValueError(f"encodings names one twice: {', '.join(names)}")
         return self
+
+
+def preset(
+    name: str,
+    *,
+    size: Size | None = None,
+    per_site: int = 1,
+    max_staleness: int | None = None,
+    timeout_s: int = 3600,
+    **parameters: object,
+) -> Policy:
+    """Make the policy of an algorithm (`registry.PRESETS`); None leaves what the algorithm is known with.
+
+    `parameters` are the strategy's own. Raises pydantic's ValidationError.
+    """
+    known = PRESETS[name]
+    values = {key: getattr(known.parameters, key) for key in type(known.parameters).model_fields} | parameters
+    return Policy(
+        buffer=BufferRules(size=known.size if size is None else size, timeout_s=timeout_s, per_site=per_site),
+        admission=AdmissionRules(max_staleness=known.max_staleness if max_staleness is None else max_staleness),
+        strategy=type(known.parameters).model_validate(values),
+    )
 
 
 def fedasync(*, alpha: float = 0.6, max_staleness: int = 16, timeout_s: int = 3600) -> Policy:
     """FedAsync: every update at once, x' = (1 - α s(τ)) x + α s(τ) x_site (Xie et al. 2019, algorithm 1)."""
-    return Policy(
-        buffer=BufferRules(size=1, timeout_s=timeout_s, per_site=1),
-        staleness=Polynomial(function="polynomial", exponent="1/2"),
-        weighting="uniform",
-        normalise="count",
-        combiner="mixing",
-        rate=alpha,
-        admission=AdmissionRules(max_staleness=max_staleness),
-    )
+    return preset("fedasync", rate=alpha, max_staleness=max_staleness, timeout_s=timeout_s)
 
 
 def fedbuff(
     *, size: int = 10, per_site: int = 1, rate: float = 1.0, max_staleness: int = 16, timeout_s: int = 3600
 ) -> Policy:
     """FedBuff: K updates, x' = x + η/K · Σ s(τ_i) u_i, s = 1/√(1+τ) (Nguyen et al. 2022, algorithm 1)."""
-    return Policy(
-        buffer=BufferRules(size=size, timeout_s=timeout_s, per_site=per_site),
-        staleness=Polynomial(function="polynomial", exponent="1/2"),
-        weighting="uniform",
-        normalise="count",
-        combiner="mean",
-        rate=rate,
-        admission=AdmissionRules(max_staleness=max_staleness),
-    )
+    return preset("fedbuff", size=size, per_site=per_site, rate=rate, max_staleness=max_staleness, timeout_s=timeout_s)
 
 
 def fedavg(*, timeout_s: int = 3600) -> Policy:
     """FedAvg: one update of every trainer, x' = x + Σ n_i u_i / Σ n_i (McMahan et al. 2017, algorithm 1)."""
-    return Policy(
-        buffer=BufferRules(size="all", timeout_s=timeout_s, per_site=1),
-        staleness=Constant(),
-        weighting="samples",
-        normalise="weights",
-        combiner="mean",
-        rate=1.0,
-        admission=AdmissionRules(max_staleness=0),
-    )
+    return preset("fedavg", timeout_s=timeout_s)

@@ -1,29 +1,48 @@
-"""The merge: walk the model block by block, sum integers, round once, hand out the new file's bytes.
+"""The merge: walk the model block by block, give each block to the strategy, hand out the new files' bytes.
 
-Peak memory is a chunk of output and, per thread, a few cache-sized blocks, whatever the model's size and the
-number of updates. Sums are exact in int64, so chunk size, thread count and machine cannot change a bit.
+Peak memory is a chunk of output and, for each part computed at once, a few cache-sized blocks (K of them for a
+strategy that takes updates), whatever the model's size. Sums are exact in int64, so the chunk's size, the number of
+parts and the machine cannot change a bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedchain.core.errors import PlanError
 from fedchain.core.formats.layout import ITEM, Layout, Span
+from fedchain.core.formats.modelfile import DTYPES
 from fedchain.core.ledger.content import Content
 from fedchain.core.ports import BlobReader, BlobWriter
-from fedchain.core.rules.plan import Plan
-from fedchain.core.strategies.registry import COMBINERS
-from fedchain.core.strategies.strategy import Block, Combiner, Weights
+from fedchain.core.strategies.statefile import StateFile, state_header
+from fedchain.core.strategies.strategy import Block, Parameters, Strategy, Takes, Weights
 from fedchain.core.updates.fixed_point import BLOCK
+from fedchain.core.updates.updatefile import UpdateFile
 
 OUTPUT_CHUNK: Final = 8 << 20
 """Bytes of output computed before they are handed out."""
+
+TINY: Final = 2.0**-126
+"""The smallest normal float32: what is smaller is written +0, as machines differ in how they treat it."""
+
+Start = Callable[[Sequence[Callable[[], None]]], Callable[[], None]]
+"""Starts some work and returns what waits for its end."""
+
+Outputs = dict[str, NDArray[Any]]
+"""A chunk of each output file by name; the model's is ""."""
+
+
+def at_once(parts: Sequence[Callable[[], None]]) -> Callable[[], None]:
+    """Do the work here and now."""
+    for part in parts:
+        part()
+    return lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,121 +50,175 @@ class MergeInputs:
     """The opened files of a merge."""
 
     parent: BlobReader
-    updates: Sequence[BlobReader]
+    updates: Sequence[UpdateFile]
     """One per merged update, in the plan's order."""
-    freshest: BlobReader | None
+    freshest: UpdateFile | None
     """The update whose unmerged tensors are taken over; None where nothing was merged."""
-    base: BlobReader | None = None
-    """The base of the only update, where the combiner needs it."""
+    bases: Sequence[BlobReader] = ()
+    """What each update changed, for a strategy that needs bases."""
+    state: Mapping[str, StateFile] = field(default_factory=dict)
+    """The state that the parent left, by name; what is missing is zeros."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a merge made."""
+
+    model: Content
+    state: Mapping[str, Content] = field(default_factory=dict)
+    """One blob for each of the strategy's state vectors, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """A merge ready to run: layout, integers, rate and files."""
+    """A merge ready to run."""
 
     layout: Layout
-    combiner: Combiner
+    strategy: Strategy[Any]
+    parameters: Parameters
     weights: Weights
-    rate: float
     inputs: MergeInputs
 
-    def run(self, out: BlobWriter, *, threads: int = 1, chunk: int = OUTPUT_CHUNK) -> Content:
-        """Write the new version's file and return its name; on any error nothing is left."""
-        try:
-            out.write(self.layout.model_header)
-            for values in self._merged(threads, chunk):
-                out.write(values)
-            for tensors in self._carried(chunk):
-                out.write(tensors)
-            return out.commit()
-        finally:
-            out.abort()
+    def run(
+        self,
+        create: Callable[[], BlobWriter],
+        *,
+        parts: int = 1,
+        start: Start = at_once,
+        chunk: int = OUTPUT_CHUNK,
+    ) -> Merged:
+        """Write the new version's files and return their names; on any error nothing is left.
 
-    def _merged(self, threads: int, chunk: int) -> Iterator[memoryview]:
-        """Yield the merged tensors' new values, `chunk` bytes at a time.
-
-        One chunk is hashed and written by the caller while the next one is computed.
+        Each chunk is computed in so many parts, which `start` may run at the same time, while the one before is
+        hashed and written. Raises PlanError where the weights are not for these updates.
         """
+        if any(len(row) != len(self.inputs.updates) for row in self.weights.rows):
+            raise PlanError(
+                f"weights for {len(self.weights.rows[0])} updates, but {len(self.inputs.updates)} are given"
+            )
+        writers = {name: create() for name in ("", *self.strategy.state)}
+        try:
+            writers[""].write(self.layout.model_header)
+            for name, dtype in self.strategy.state.items():
+                writers[name].write(state_header(self.layout, self.strategy.name, name, dtype))
+            for outputs in self._chunks(parts, start, chunk):
+                for name, values in outputs.items():
+                    writers[name].write(values.data.cast("B"))
+            for tensors in self._carried(chunk):
+                writers[""].write(tensors)
+            named = {name: writer.commit() for name, writer in writers.items()}
+            return Merged(named.pop(""), named)
+        finally:
+            for writer in writers.values():
+                writer.abort()
+
+    def _chunks(self, parts: int, start: Start, chunk: int) -> Iterator[Outputs]:
+        """Yield the merged tensors' new values and the new state, `chunk` bytes of the model at a time."""
         step = max(1, min(chunk // ITEM, self.layout.elements))
-        outputs = [np.empty(step, np.float32) for _ in range(2)]
-        with ThreadPoolExecutor(threads, "merge") as pool:
-            ready: NDArray[np.float32] | None = None
-            for number, start in enumerate(range(0, self.layout.elements, step)):
-                stop = min(start + step, self.layout.elements)
-                output = outputs[number % 2][: stop - start]
-                share = max(1, -(-(stop - start) // threads))
-                parts = [
-                    pool.submit(self._walk, lo, min(lo + share, stop), output[lo - start :])
-                    for lo in range(start, stop, share)
+        rooms = [self._outputs(step), self._outputs(step)]
+        ready: Outputs | None = None
+        for number, first in enumerate(range(0, self.layout.elements, step)):
+            last = min(first + step, self.layout.elements)
+            outputs = {name: values[: last - first] for name, values in rooms[number % 2].items()}
+            share = max(1, -(-(last - first) // parts))
+            wait = start(
+                [
+                    partial(self._walk, lo, min(lo + share, last), _from(outputs, lo - first))
+                    for lo in range(first, last, share)
                 ]
-                if ready is not None:
-                    yield ready.data.cast("B")
-                for part in parts:
-                    part.result()
-                ready = output
+            )
             if ready is not None:
-                yield ready.data.cast("B")
+                yield ready
+            wait()
+            ready = outputs
+        if ready is not None:
+            yield ready
 
-    def _walk(self, start: int, stop: int, out: NDArray[np.float32]) -> None:
+    def _outputs(self, size: int) -> Outputs:
+        state = {name: np.empty(size, DTYPES[dtype]) for name, dtype in self.strategy.state.items()}
+        return {"": np.empty(size, np.float32), **state}
+
+    def _walk(self, start: int, stop: int, out: Outputs) -> None:
         """Compute elements [start, stop) into the front of `out`."""
-        room = _Room(min(BLOCK, stop - start), self.combiner.needs_base)
-        for span in self.layout.spans:
-            for lo in range(max(start, span.start), min(stop, span.stop), BLOCK):
-                hi = min(lo + BLOCK, stop, span.stop)
-                out[lo - start : hi - start] = self._block(room, lo, hi, span)
+        room = _Room(self, min(BLOCK, stop - start))
+        with np.errstate(all="ignore"):  # what is not finite keeps the parent's value
+            for span in self.layout.spans:
+                for lo in range(max(start, span.start), min(stop, span.stop), BLOCK):
+                    hi = min(lo + BLOCK, stop, span.stop)
+                    self._block(room, lo, hi, span, _from(out, lo - start))
 
-    def _block(self, room: _Room, lo: int, hi: int, span: Span) -> NDArray[np.float32]:
-        n = hi - lo
-        total, product, q = room.total[:n], room.product[:n], room.q[:n]
-        total.fill(0)
-        for weight, update in zip(self.weights.each, self.inputs.updates, strict=True):
-            _read(update, self._update_data(update), lo, q)
-            np.multiply(q, np.int64(weight), out=product, dtype=np.int64)
-            np.add(total, product, out=total)
-        _read(self.inputs.parent, len(self.layout.model_header), lo, room.x[:n])
-        base = None
-        if room.base is not None and self.inputs.base is not None:
-            base = room.base[:n]
-            _read(self.inputs.base, len(self.layout.model_header), lo, base)
-        block = Block(room.x[:n], total, base, span.bits, room.scratch[:n])
-        return self.combiner.combine(block, self.weights, self.rate)
-
-    def _update_data(self, update: BlobReader) -> int:
-        """Return where an update's data begins: its length less what the layout says follows the header."""
-        return update.size - self.layout.elements * ITEM - self.layout.freshest_bytes
+    def _block(self, room: _Room, lo: int, hi: int, span: Span, out: Outputs) -> None:
+        block = room.filled(lo, hi, span)
+        x, state = self.strategy.step(block, self.weights, self.parameters)
+        values = out[""][: hi - lo]
+        np.copyto(values, x)
+        np.copyto(values, block.x, where=~np.isfinite(x))
+        values[np.abs(values) < TINY] = 0
+        for name in self.strategy.state:
+            out[name][: hi - lo] = state[name]
 
     def _carried(self, chunk: int) -> Iterator[bytes]:
         """Yield the tensors that are not merged: freshest ones from their update, kept ones from the parent."""
+        parent = self.inputs.parent
         offset = len(self.layout.model_header) + self.layout.elements * ITEM
-        fresh = self.inputs.freshest
-        if fresh is not None:
-            yield from _slices(fresh, fresh.size - self.layout.freshest_bytes, fresh.size, chunk)
+        if self.inputs.freshest is not None:
+            yield from self.inputs.freshest.freshest(chunk)
             offset += self.layout.freshest_bytes
-        yield from _slices(self.inputs.parent, offset, self.inputs.parent.size, chunk)
+        for at in range(offset, parent.size, chunk):
+            yield parent.read(at, min(chunk, parent.size - at))
 
 
 class _Room:
-    """One thread's scratch."""
+    """One part's scratch: what a block is read into and computed in."""
 
-    def __init__(self, n: int, needs_base: bool) -> None:
-        self.total = np.empty(n, np.int64)
-        self.product = np.empty(n, np.int64)
-        self.q = np.empty(n, np.int32)
-        self.x = np.empty(n, np.float32)
-        self.base = np.empty(n, np.float32) if needs_base else None
-        self.scratch = np.empty(n, np.float64)
+    def __init__(self, merge: Merge, n: int) -> None:
+        strategy, updates = merge.strategy, len(merge.inputs.updates)
+        self._merge = merge
+        self._sums = np.empty((len(merge.weights.rows), n), np.int64)
+        self._product = np.empty(n, np.int64)
+        self._q = np.empty((updates if strategy.takes is Takes.UPDATES else 1, n), np.int32)
+        self._x = np.empty(n, np.float32)
+        self._bases = np.empty((updates if strategy.needs_bases else 0, n), np.float32)
+        self._state = {name: np.zeros(n, DTYPES[dtype]) for name, dtype in strategy.state.items()}
+        self._scratch = np.empty(n, np.float64)
+
+    def filled(self, lo: int, hi: int, span: Span) -> Block:
+        """Read elements [lo, hi) of every file and sum what is to be summed."""
+        inputs, n = self._merge.inputs, hi - lo
+        header = len(self._merge.layout.model_header)
+        _read(inputs.parent, header, lo, self._x[:n])
+        for row, base in zip(self._bases, inputs.bases, strict=False):
+            _read(base, header, lo, row[:n])
+        for name, file in inputs.state.items():
+            file.read_into(lo, self._state[name][:n])
+        if self._merge.strategy.takes is Takes.UPDATES:
+            for q, update in zip(self._q, inputs.updates, strict=True):
+                update.read_into(lo, q[:n])
+        else:
+            self._sum(lo, n)
+        return Block(
+            x=self._x[:n],
+            sums=self._sums[:, :n],
+            updates=self._q[:, :n] if self._merge.strategy.takes is Takes.UPDATES else self._q[:0, :n],
+            bases=self._bases[:, :n],
+            state={name: values[:n] for name, values in self._state.items()},
+            bits=span.bits,
+            scratch=self._scratch[:n],
+        )
+
+    def _sum(self, lo: int, n: int) -> None:
+        sums, product, q = self._sums[:, :n], self._product[:n], self._q[0, :n]
+        sums.fill(0)
+        for index, update in enumerate(self._merge.inputs.updates):
+            update.read_into(lo, q)
+            for total, row in zip(sums, self._merge.weights.rows, strict=True):
+                np.multiply(q, np.int64(row[index]), out=product, dtype=np.int64)
+                np.add(total, product, out=total)
 
 
-def prepare(plan: Plan, layout: Layout, inputs: MergeInputs) -> Merge:
-    """Make a merge from a plan and the files that it names."""
-    weights = Weights(tuple(entry.weight for entry in plan.merged), plan.divisor)
-    return Merge(layout, COMBINERS[plan.policy.combiner], weights, plan.policy.rate, inputs)
+def _from(outputs: Outputs, start: int) -> Outputs:
+    return {name: values[start:] for name, values in outputs.items()}
 
 
-def _read(buffer: BlobReader, data: int, element: int, out: NDArray[np.int32] | NDArray[np.float32]) -> None:
-    buffer.read_into(data + element * ITEM, out.data.cast("B"))
-
-
-def _slices(buffer: BlobReader, start: int, stop: int, chunk: int) -> Iterator[bytes]:
-    for offset in range(start, stop, chunk):
-        yield buffer.read(offset, min(chunk, stop - offset))
+def _read(model: BlobReader, header: int, element: int, out: NDArray[np.float32]) -> None:
+    model.read_into(header + element * ITEM, out.data.cast("B"))

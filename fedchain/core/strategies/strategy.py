@@ -1,68 +1,132 @@
-"""What a combiner is, and the integer weights that combiners share."""
+"""What a strategy is: one rule for turning a buffer of updates into a version.
+
+A strategy is a frozen record of two functions beside its parameters. `weigh` decides integers from what is known of
+the updates; `step` is elementwise, block by block. Everything else - policy, help, merge, replay, audit - follows
+from the record, so that a new strategy is one file and its line in the registry.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedchain.core.errors import PlanError
-from fedchain.core.rules.plan import Entry
-from fedchain.core.rules.policy import Policy
-from fedchain.core.strategies.staleness import ONE
-from fedchain.core.updates.fixed_point import Q_LIMIT
+from fedchain.core.formats.document import Document
+from fedchain.core.rules.judged import JudgedUpdate
+
+Size = int | Literal["all"]
+"""K, the updates that close a buffer; "all": as many as there are trainers."""
+
+Gram = Sequence[Sequence[int]]
+"""Σ q_i q_j in units of 2^-60, exact: the updates in their order, then the strategy's state vectors that join them."""
+
+
+class Parameters(Document):
+    """What a policy says of its strategy; each strategy has a subclass with a name and fields of its own."""
+
+    name: str
+
+    def conflict(self, size: Size) -> str | None:
+        """Say why the strategy cannot take buffers of this size; None when it can."""
+        del size
+        return None
+
+
+P = TypeVar("P", bound=Parameters)
+
+
+class Takes(StrEnum):
+    """What a strategy is given of the updates."""
+
+    SUMS = "sums"
+    """Their exact weighted sums, one for each row of the weights."""
+    UPDATES = "updates"
+    """Every update's own integers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """The updates of one version, and what was measured of them."""
+
+    updates: tuple[JudgedUpdate, ...]
+    """The merged ones, in ledger order; each has its inspection."""
+    gram: Gram | None = None
+    """Only for a strategy that asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
     """The integers of a merge."""
 
-    each: tuple[int, ...]
-    """w_i, one per merged update, at most 2^16."""
-    divisor: int
-    """W."""
+    rows: tuple[tuple[int, ...], ...] = ()
+    """w: each row mixes the updates into one vector Σ w_i q_i; a weight is at most 2^16."""
+    divisors: tuple[int, ...] = ()
+    """W: one for each row."""
+    integers: Mapping[str, int] = field(default_factory=dict)
+    """Whatever else `step` reads, by name."""
 
 
 @dataclass(slots=True)
 class Block:
-    """A run of neighbouring elements on its way from one version to the next; n elements, one b."""
+    """A run of n neighbouring elements on its way from one version to the next; they share one b."""
 
     x: NDArray[np.float32]
     """The parent's values, (n,)."""
-    total: NDArray[np.int64]
-    """acc = Σ w_i q_i, (n,): exact, so order and grouping of the sum are free."""
-    base: NDArray[np.float32] | None
-    """The base's values, (n,), where the combiner asks for them."""
+    sums: NDArray[np.int64]
+    """Σ w_i q_i, (rows, n): exact, so order and grouping of the sum are free."""
+    updates: NDArray[np.int32]
+    """q, (K, n) for a strategy that takes updates, else (0, n)."""
+    bases: NDArray[np.float32]
+    """What each update changed, (K, n) for a strategy that needs bases, else (0, n)."""
+    state: Mapping[str, NDArray[Any]]
+    """The state that the parent left, (n,) each; zeros at the start."""
     bits: int
+    """b: an integer q stands for q · 2^-b."""
     scratch: NDArray[np.float64]
     """Room for the result, (n,)."""
 
 
+Step = tuple[NDArray[np.float32], Mapping[str, NDArray[Any]]]
+"""A block of the new model, (n,), and of the new state, (n,) each."""
+
+NO_STATE: Final[Mapping[str, NDArray[Any]]] = {}
+
+
 @dataclass(frozen=True, slots=True)
-class Combiner:
+class Preset:
+    """An algorithm by its name in the literature: parameters, and the buffer that it is known with."""
+
+    summary: str
+    """One line with its source."""
+    parameters: Parameters
+    size: Size
+    max_staleness: int
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy(Generic[P]):
     """One rule for turning a buffer into a version."""
 
-    weigh: Callable[[Sequence[Entry], Policy], Weights]
-    """Decide the integers from what was admitted."""
-    combine: Callable[[Block, Weights, float], NDArray[np.float32]]
-    """Compute x' of a block from weights and rate: + - × ÷ only, each a separate IEEE operation."""
-    needs_base: bool = False
-    """Whether `combine` reads the base of the (then only) update."""
+    parameters: type[P]
+    weigh: Callable[[Cohort, P], Weights]
+    """Decide the integers of a merge; raises PlanError."""
+    step: Callable[[Block, Weights, P], Step]
+    """Compute a block: + - × ÷ √, comparison, selection and sort only, each a separate IEEE operation (DESIGN 4)."""
+    presets: Mapping[str, Preset]
+    takes: Takes = Takes.SUMS
+    needs_bases: bool = False
+    needs_gram: bool = False
+    state: Mapping[str, str] = field(default_factory=dict)
+    """Vectors as long as the model's merged elements that go from version to version: name → F32, I32 or I64."""
+    gram_state: tuple[str, ...] = ()
+    """I32 state vectors that join the updates in the Gram matrix."""
 
-
-def weigh(entries: Sequence[Entry], policy: Policy) -> Weights:
-    """Weigh by staleness, and by samples where the policy says so.
-
-    w_i = s(τ_i), or ⌊p_i / ⌈max p / 2^16⌉⌋ with p_i = s(τ_i) · n_i, so that no weight is above 2^16.
-    W = Σ w_i, or 2^16 times the number of updates. Raises PlanError.
-    """
-    weights = [policy.staleness.weight(entry.staleness or 0) for entry in entries]
-    if policy.weighting == "samples":
-        products = [s * entry.samples for s, entry in zip(weights, entries, strict=True)]
-        shrink = -(-max(products, default=0) // ONE) or 1
-        weights = [product // shrink for product in products]
-    if sum(weights) * Q_LIMIT >= 2**63:
-        raise PlanError(f"{len(weights)} updates with weights up to {max(weights)} overflow a 64-bit sum")
-    return Weights(tuple(weights), sum(weights) if policy.normalise == "weights" else ONE * len(weights))
+    @property
+    def name(self) -> str:
+        """What policies call it."""
+        name: str = self.parameters.model_fields["name"].default
+        return name

@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedchain.core.errors import FormatError
-from fedchain.core.formats.layout import Layout, Rule
-from fedchain.core.formats.modelfile import DTYPES
 
 Q_LIMIT: Final = 2**31 - 1
 """Largest magnitude of q: the range is symmetric, so that -q always exists."""
@@ -41,37 +39,6 @@ def encode(new: NDArray[np.float32], base: NDArray[np.float32], bits: int) -> ND
             raise FormatError(_out_of_range(low, high, bits))
         np.copyto(q[start:stop], u, casting="unsafe")
     return q
-
-
-def encode_update(
-    layout: Layout, new: dict[str, NDArray[np.generic]], base: dict[str, NDArray[np.generic]]
-) -> list[NDArray[np.generic]]:
-    """Encode a trained model against its base: the update file's arrays in order (merged as int32, freshest as is).
-
-    `new` and `base` hold one array per tensor of the layout. Raises FormatError naming the tensor.
-    """
-    arrays: list[NDArray[np.generic]] = []
-    for slot in layout.slots:
-        name = slot.tensor.name
-        if name not in new or tuple(new[name].shape) != slot.tensor.shape:
-            found = f"shape {tuple(new[name].shape)}" if name in new else "nothing"
-            raise FormatError(f"tensor {name}: the layout has shape {slot.tensor.shape}, training returned {found}")
-        if slot.rule is Rule.MERGED:
-            try:
-                arrays.append(encode(new[name].astype(np.float32, copy=False), _float32(base[name]), slot.bits))
-            except FormatError as error:
-                raise FormatError(f"tensor {name}: {error}") from error
-        elif slot.rule is Rule.FRESHEST:
-            if new[name].dtype != DTYPES.get(slot.tensor.dtype):
-                raise FormatError(
-                    f"tensor {name}: the layout has {slot.tensor.dtype}, training returned {new[name].dtype}"
-                )
-            arrays.append(new[name])
-    return arrays
-
-
-def _float32(array: NDArray[np.generic]) -> NDArray[np.float32]:
-    return array.astype(np.float32, copy=False)
 
 
 def _out_of_range(low: float, high: float, bits: int) -> str:

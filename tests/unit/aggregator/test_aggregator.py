@@ -95,7 +95,7 @@ async def test_it_pauses_and_resumes(world: World) -> None:
 
 
 @pytest.mark.parametrize("error", [DOWN, LedgerError("0x12 cannot append: insufficient funds"), FormatError("odd")])
-async def test_what_fails_is_an_obstacle_and_tried_again(world: World, error: LedgerError) -> None:
+async def test_what_fails_is_said_and_tried_again(world: World, error: LedgerError) -> None:
     world.submit(0)
     world.submit(1)
     world.ledger.appending = error

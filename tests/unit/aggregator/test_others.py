@@ -121,8 +121,8 @@ async def test_a_faster_aggregator_changes_nothing(world: World, rival: Rival) -
             await until(work, lambda version=version: world.published(version))  # type: ignore[misc]
         await until(work, lambda: aggregator.status()["version"] == 2)
         assert aggregator.not_ready() is None
-    assert {record.actor for record in world.records(ModelPublished)[1:]} == {STANDBY}
-    assert aggregator.registry.get_sample_value("fedchain_published_total") == 0
+    assert {version.record.actor for version in world.simulation.published[1:]} == {STANDBY}
+    assert aggregator.registry.get_sample_value("fedchain_published_total") == 2  # recorded, and without effect
 
 
 async def test_a_rival_that_publishes_another_result_is_found_out(world: World, rival: Rival) -> None:

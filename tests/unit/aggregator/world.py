@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from typing import Final
 
 from simulation.federation import AGGREGATOR, Simulation
 from simulation.services import Cut
@@ -13,8 +15,13 @@ from fedchain.core.ledger.records import ModelPublished, Payload, Record
 from fedchain.core.ports import BlobReader
 from fedchain.core.rules.manifest import Manifest
 from fedchain.core.rules.policy import fedbuff
+from fedchain.daemon.service import Pace
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
+from fedchain.system.clock import SystemClock
+
+EAGER: Final = Pace(retry_s=0.02, retry_cap_s=0.02, idle_s=0.05)
+"""Look around more often than a daemon that runs for years."""
 
 
 class Asked(LoneStore):
@@ -41,7 +48,14 @@ class World:
 
     def aggregator(self, *, unavailable_after_s: float = 0.01, ledger: Cut | None = None) -> Aggregator:
         return Aggregator(
-            AGGREGATOR, ledger or self.ledger, self.store, threads=1, unavailable_after_s=unavailable_after_s
+            AGGREGATOR,
+            ledger or self.ledger,
+            self.store,
+            clock=SystemClock(),
+            offload=asyncio.to_thread,
+            threads=1,
+            unavailable_after_s=unavailable_after_s,
+            pace=EAGER,
         )
 
     def submit(self, number: int, content: Content | None = None) -> Record:

@@ -26,7 +26,7 @@ from fedchain.audit.findings import Rule
 from fedchain.core.formats.modelfile import read_model, write_model
 from fedchain.core.ledger.content import Content, Digest
 from fedchain.core.ledger.records import ContentErased, MemberSet, Role, UpdateSubmitted
-from fedchain.core.rules.admission import Decision, Inspection
+from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.rules.manifest import UpdateLine
 from fedchain.core.rules.policy import fedasync, fedavg, fedbuff
 from fedchain.core.strategies.staleness import ONE
@@ -313,13 +313,19 @@ async def _merged_all_the_same(simulation: Simulation, record, reason: Decision)
     """Publish as an aggregator that admits what it should reject for a reason, and expect exactly that finding."""
     simulation.submit(2)
     simulation.submit(2)
-    plan = await simulation.plan({record.seq: Inspection(None, 5, None)})
-    await simulation.publish(plan)
-    finding = sole(await audit(simulation))
+    plan = await simulation.plan({record.seq: Inspection(None, 5, 5)})
+    if reason is Decision.MALFORMED:  # no encoding reads it as this site's change, so the liar's model is without it
+        others = tuple(entry for entry in plan.entries if entry.seq != record.seq)
+        await simulation.publish(plan, model=await simulation.merge(replace(plan, entries=others)))
+        finding, result = (await audit(simulation)).findings
+        assert (result.rule, result.subject) == (Rule.VERSION_RESULT, "version 2")
+    else:
+        await simulation.publish(plan)
+        finding = sole(await audit(simulation))
+        assert str(finding.evidence["model"]).startswith(AS_STATED)
     assert (finding.rule, finding.subject) == (Rule.MANIFEST_UPDATE, f"version 2, update {record.seq}")
     assert finding.stated.startswith("decision=merged")
     assert finding.expected.startswith(f"decision={reason}")
-    assert str(finding.evidence["model"]).startswith(AS_STATED)
 
 
 async def _rejected(simulation: Simulation, reason: Decision) -> None:

@@ -134,7 +134,7 @@ def test_show_a_record(shell: Shell) -> None:
     assert (found["kind"], found["in_version"], found["decision"]) == ("UpdateSubmitted", 1, "merged")
     assert found["transaction"] == f"0x7{9:063x}"
     assert "UpdateSubmitted" in shell.type("show", "9")
-    with pytest.raises(ConfigError, match="there is not a record 99"):
+    with pytest.raises(ConfigError, match="there is no record 99"):
         shell.type("show", "99")
 
 

@@ -10,13 +10,12 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from fedchain.core.formats.layout import Layout, Rule
-from fedchain.core.formats.modelfile import layout_of, write_model, write_update
+from fedchain.core.formats.modelfile import layout_of, write_model
 from fedchain.core.ledger.content import Content, Digest
 from fedchain.core.ledger.records import (
     Address,
     BufferClosed,
     Federation,
-    Head,
     MemberSet,
     ModelPublished,
     Payload,
@@ -28,15 +27,19 @@ from fedchain.core.ledger.records import (
     Version,
 )
 from fedchain.core.ports import BlobReader
-from fedchain.core.rules.admission import Decision, Inspection
-from fedchain.core.rules.history import BufferState, History
+from fedchain.core.rules.buffer import BufferState
+from fedchain.core.rules.history import History
+from fedchain.core.rules.judged import Decision, Inspection, JudgedUpdate
 from fedchain.core.rules.manifest import Discrepancy, Manifest, genesis_manifest, manifest_of
-from fedchain.core.rules.plan import Entry, Plan
+from fedchain.core.rules.plan import Plan
 from fedchain.core.rules.policy import AdmissionRules, BufferRules, Policy
-from fedchain.core.strategies.merge import Merge, MergeInputs
-from fedchain.core.strategies.registry import COMBINERS
-from fedchain.core.strategies.staleness import Polynomial
-from fedchain.core.strategies.strategy import Weights
+from fedchain.core.strategies.mean import Mean
+from fedchain.core.strategies.merge import Merge, Merged, MergeInputs
+from fedchain.core.strategies.registry import STRATEGIES
+from fedchain.core.strategies.strategy import Cohort, Weights
+from fedchain.core.updates.encodings.q24 import Q24
+from fedchain.core.updates.updatefile import UpdateFile, write_integers
+from fedchain.replica.recompute import run_merge
 from fedchain.store.memory import MemoryBlobs
 
 # A busy machine is no failure: an example may take as long as it takes.
@@ -54,17 +57,11 @@ def make_policy(**changes: Any) -> Policy:
     """FedBuff with two updates in a buffer; `size`, `timeout_s`, `per_site`, rules and policy keys by name."""
     buffer = {key: changes.pop(key, default) for key, default in [("size", 2), ("timeout_s", 60), ("per_site", 1)]}
     rules = {key: changes.pop(key) for key in AdmissionRules.model_fields if key in changes}
-    defaults: dict[str, Any] = {
-        "staleness": Polynomial(function="polynomial", exponent="1/2"),
-        "weighting": "uniform",
-        "normalise": "count",
-        "combiner": "mean",
-        "rate": 1.0,
-    }
+    keys = {key: changes.pop(key) for key in ("strategy", "encodings") if key in changes}
     return Policy(
         buffer=BufferRules(**buffer),
         admission=AdmissionRules(**{"max_staleness": 16} | rules),
-        **defaults | changes,
+        **{"strategy": Mean(**changes)} | keys,
     )
 
 
@@ -98,7 +95,7 @@ class Story:
         return record
 
     def set_policy(self, policy: Policy | None) -> Seq:
-        return self.add(PolicySet(b"none" if policy is None else policy.canonical())).seq
+        return self.add(PolicySet(b"not a policy" if policy is None else policy.canonical())).seq
 
     def set_roles(self, member: Address, roles: Role) -> Seq:
         return self.add(MemberSet(member, roles)).seq
@@ -115,7 +112,7 @@ class Story:
 
     def buffer_state(self) -> BufferState:
         """How the next version stands once every content has been inspected."""
-        return self.history.buffer_state({record.seq: FINE for record in self.records} | self.found)
+        return self.history.open_buffer().judge({record.seq: FINE for record in self.records} | self.found)
 
     def plan(self) -> Plan:
         plan = self.buffer_state().plan
@@ -126,17 +123,20 @@ class Story:
         """Publish whatever is given."""
         self.manifests.append(manifest)
         version = Version(len(self.history.published))
-        head = self.history.heads[through] if through < len(self.records) else Head(bytes(32))
-        self.add(ModelPublished(version, through, head, model, self.content()), AGGREGATOR)
+        self.add(ModelPublished(version, through, self.history.heads[through], model, self.content()), AGGREGATOR)
 
     def publish(self, **changes: object) -> list[Discrepancy]:
-        """Publish and settle the next version, with changes to its honest manifest."""
+        """Publish and apply the next version, with changes to its honest manifest."""
         plan, model = self.plan(), self.content()
-        self.claim(plan.through, model, manifest_of(FEDERATION, plan, model).model_copy(update=changes))
+        self.claim(plan.through, model, manifest_of(FEDERATION, plan, Merged(model)).model_copy(update=changes))
         return self.apply()
 
     def apply(self) -> list[Discrepancy]:
-        return self.history.apply(self.manifests[self.history.applied])
+        """Check and apply the next version."""
+        manifest = self.manifests[self.history.applied]
+        found = self.history.check(manifest)
+        self.history.apply(manifest)
+        return found
 
 
 @dataclass
@@ -149,19 +149,30 @@ class Bench:
     def model(self, arrays: Mapping[str, NDArray[Any]]) -> BlobReader:
         return self.blobs.open(write_model(self.layout, arrays, self.blobs.create()))
 
-    def update(self, arrays: list[NDArray[Any]], site: int = 1) -> BlobReader:
-        header = self.layout.update_header(SITES[site - 1], Content(Digest(bytes(32)), 1))
-        return self.blobs.open(write_update(header, arrays, self.blobs.create()))
+    def update(self, arrays: list[NDArray[Any]], site: int = 1) -> UpdateFile:
+        """Write an update from its arrays in layout order."""
+        whose = self.layout, SITES[site - 1], Content(Digest(bytes(32)), 1)
+        names = [slot.tensor.name for slot in self.layout.slots if slot.rule is not Rule.KEPT]
+        named = dict(zip(names, arrays, strict=True))
+        content = write_integers(*whose, named, Q24(), self.blobs.create())
+        return UpdateFile.open(self.blobs.open(content), *whose, [Q24()])
 
-    def merge(self, combiner: str, weights: Weights, rate: float, inputs: MergeInputs, **how: int) -> bytes:
-        content = Merge(self.layout, COMBINERS[combiner], weights, rate, inputs).run(self.blobs.create(), **how)
+    def merge(
+        self, strategy: str, weights: Weights, rate: float, inputs: MergeInputs, *, threads: int = 1, **how: int
+    ) -> bytes:
+        parameters = STRATEGIES[strategy].parameters(rate=rate)
+        merge = Merge(self.layout, STRATEGIES[strategy], parameters, weights, inputs)
+        if threads > 1:
+            content = run_merge(merge, self.blobs.create, threads, **how).model
+        else:
+            content = merge.run(self.blobs.create, **how).model
         return self.blobs.open(content).read(0, content.size)
 
 
-def weigh_up(policy: Policy, updates: Sequence[tuple[int, int]]) -> Weights:
+def weigh_up(policy: Policy, pairs: Sequence[tuple[int, int]]) -> Weights:
     """Weigh updates of which only staleness and samples are known."""
-    entries = [
-        Entry(
+    updates = tuple(
+        JudgedUpdate(
             seq=Seq(10 + number),
             site=SITES[0],
             content=Content(Digest(number.to_bytes(32, "big")), 9),
@@ -171,9 +182,9 @@ def weigh_up(policy: Policy, updates: Sequence[tuple[int, int]]) -> Weights:
             staleness=staleness,
             inspection=None,
         )
-        for number, (staleness, samples) in enumerate(updates)
-    ]
-    return COMBINERS[policy.combiner].weigh(entries, policy)
+        for number, (staleness, samples) in enumerate(pairs)
+    )
+    return STRATEGIES[policy.strategy.name].weigh(Cohort(updates), policy.strategy)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from fedchain.config.settings import WebConfig
 from fedchain.core.ledger.records import Address
 from fedchain.daemon.service import Service
-from fedchain.daemon.web import application, serve
+from fedchain.daemon.web import application, run_until_signal
 from fedchain.ledger.memory import MemoryChain
 from fedchain.replica.follower import Follower
 from fedchain.store.alone import LoneStore
@@ -52,7 +52,7 @@ async def main(port: int) -> None:
         await asyncio.sleep(0.3)
         return web.Response(text="answered")
 
-    await serve(application(service, None, [web.get("/slow", slow)]), WebConfig(port=port))
+    await run_until_signal(application(service, None, [web.get("/slow", slow)]), WebConfig(port=port))
     print("left tidy" if service.was_cancelled else "left running", flush=True)  # noqa: T201 - as above
 
 

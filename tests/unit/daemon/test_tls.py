@@ -15,7 +15,7 @@ from unit.daemon.steady import Steady
 
 from fedchain.config.settings import TlsConfig, WebConfig
 from fedchain.core.errors import ConfigError
-from fedchain.daemon.web import application, client_tls, serve
+from fedchain.daemon.web import application, client_tls, run_until_signal
 from fedchain.store.files import FileBlobs
 from fedchain.store.gateway import routes
 from fedchain.store.peers import PeerStore
@@ -40,7 +40,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 async def daemon(port: int, tls: TlsConfig, blobs: FileBlobs | None = None) -> AsyncIterator[str]:
     """Serve over TLS, and end by cancelling."""
     table = WebConfig(port=port, tls=tls)
-    serving = asyncio.create_task(serve(application(Steady(), None, routes(blobs) if blobs else ()), table))
+    serving = asyncio.create_task(run_until_signal(application(Steady(), None, routes(blobs) if blobs else ()), table))
     try:
         async with asyncio.timeout(5):
             while True:
@@ -132,4 +132,4 @@ async def test_a_daemon_does_not_begin_with_wrong_certificates(
 ) -> None:
     wrong = ours.issue("site").model_copy(update={"key": tmp_path / "missing.key"})
     with pytest.raises(ConfigError, match=r"web\.tls: .*missing\.key"):
-        await serve(application(Steady(), None), WebConfig(port=free_port(), tls=wrong))
+        await run_until_signal(application(Steady(), None), WebConfig(port=free_port(), tls=wrong))

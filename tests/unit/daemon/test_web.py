@@ -18,7 +18,7 @@ from unit.daemon.steady import MEMBER, Steady
 
 from fedchain.config.settings import WebConfig
 from fedchain.core.errors import ConfigError, TaskError
-from fedchain.daemon.web import application, read_token, serve
+from fedchain.daemon.web import application, run_until_signal
 
 TOKEN = "a long random word"
 
@@ -108,24 +108,9 @@ async def test_control_with_a_token_that_is_no_text() -> None:
         await writer.wait_closed()
 
 
-def test_the_token_is_read_from_its_file(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    assert read_token(WebConfig(port=1)) is None
-    with pytest.raises(ConfigError, match=r"web\.token_file = .*token: No such file"):
-        read_token(WebConfig(port=1, token_file=file))
-    file.write_text(f"{TOKEN}\n")
-    assert read_token(WebConfig(port=1, token_file=file)) == TOKEN
-    file.write_text("\n")
-    with pytest.raises(ConfigError, match=r"web\.token_file = .*token: the file is empty"):
-        read_token(WebConfig(port=1, token_file=file))
-    file.write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match=r"web\.token_file = .*token: not text"):
-        read_token(WebConfig(port=1, token_file=file))
-
-
 async def test_work_that_fails_ends_the_daemon_with_its_error(free_port: Callable[[], int]) -> None:
     service = Steady()
-    serving = asyncio.create_task(serve(application(service, None), WebConfig(port=free_port())))
+    serving = asyncio.create_task(run_until_signal(application(service, None), WebConfig(port=free_port())))
     service.end.set_exception(TaskError("the task is wrong"))
     with pytest.raises(TaskError, match="the task is wrong"):
         await asyncio.wait_for(serving, 5)
@@ -134,7 +119,7 @@ async def test_work_that_fails_ends_the_daemon_with_its_error(free_port: Callabl
 async def test_work_that_ends_ends_the_daemon(free_port: Callable[[], int]) -> None:
     service = Steady()
     service.end.set_result(None)
-    await asyncio.wait_for(serve(application(service, None), WebConfig(port=free_port())), 5)
+    await asyncio.wait_for(run_until_signal(application(service, None), WebConfig(port=free_port())), 5)
     assert not service.was_cancelled
 
 
@@ -145,9 +130,9 @@ async def test_a_port_that_is_taken(free_port: Callable[[], int]) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"web.port = {port}: cannot listen on 127.0.0.1"):
-            await serve(application(service, None), WebConfig(port=port))
+            await run_until_signal(application(service, None), WebConfig(port=port))
     with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1"):
-        await serve(application(Steady(), None), WebConfig(port=free_port(), host="192.0.2.1"))
+        await run_until_signal(application(Steady(), None), WebConfig(port=free_port(), host="192.0.2.1"))
     assert service.was_cancelled
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fedchain.core.errors import ConfigError, FormatError, HeadMismatch, LedgerError
+from fedchain.core.errors import ConfigError, DatabaseError, FormatError, HeadMismatch
 from fedchain.core.ledger.records import (
     BufferClosed,
     Federation,
@@ -75,7 +75,7 @@ def test_replacing_keeps_what_it_is_told_to(mirror):
 def test_replacing_is_all_or_nothing(mirror):
     rows = chained(3)
     mirror.replace(0, rows, BlockRef(20, "0xb"))
-    with pytest.raises(LedgerError, match="the mirror in memory cannot be used"):
+    with pytest.raises(DatabaseError, match="the mirror in memory cannot be used"):
         mirror.replace(1, [rows[1], rows[1]], BlockRef(21, "0xc"))
     assert (mirror.rows(), mirror.last_block) == (rows, BlockRef(20, "0xb"))
 
@@ -111,7 +111,7 @@ def test_a_mirror_can_be_opened_beside_its_daemon_and_written_by_nobody(tmp_path
         daemon.replace(0, rows, BlockRef(20, "0xb"))
         with closing(Mirror.open(path)) as audit:
             assert (audit.origin, audit.last_block, audit.rows()) == (ORIGIN, BlockRef(20, "0xb"), rows)
-            with pytest.raises(LedgerError, match="readonly"):
+            with pytest.raises(DatabaseError, match="readonly"):
                 audit.replace(0, [], NOWHERE)
 
 
@@ -121,10 +121,10 @@ def test_what_is_no_mirror_is_a_format_error(tmp_path):
     newer = tmp_path / "newer"
     with closing(sqlite3.connect(newer)) as database:
         database.execute("PRAGMA user_version = 99")
-    for path, why in ((text, "not a database"), (tmp_path / "missing", "unable to open"), (newer, "layout 99")):
+    for path, why in ((text, "not a database"), (tmp_path / "missing", "unable to open"), (newer, "version 99")):
         with pytest.raises(FormatError, match=why):
             Mirror.open(path)
-    with pytest.raises(LedgerError, match="delete it"):
+    with pytest.raises(DatabaseError, match="delete it"):
         Mirror.create(text, ORIGIN)
-    with pytest.raises(ConfigError, match="layout 99"):
+    with pytest.raises(ConfigError, match="version 99"):
         Mirror.create(newer, ORIGIN)

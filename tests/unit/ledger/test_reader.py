@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from fedchain.core.errors import HeadMismatch, LedgerError, LedgerUnreachable, Reorganised
-from fedchain.core.ledger.records import NOBODY, Kind, Seq, address, first_head, next_head
+from fedchain.core.ledger.records import NOBODY, MemberSet, ModelPublished, Seq, address, first_head, next_head
 from fedchain.ledger.calls import selector
 from fedchain.ledger.ethereum import EthereumLedger
 from fedchain.ledger.mirror import Mirror
@@ -223,7 +223,7 @@ HARM = {
     "all rows left out": "DELETE FROM records",
     "actor changed": "UPDATE records SET actor = '0x1111111111111111111111111111111111111111' WHERE seq = 4",
     "time changed": "UPDATE records SET time = time + 1 WHERE seq = 3",
-    "words changed": "UPDATE records SET words = zeroblob(128) WHERE seq = 4",
+    "payload changed": "UPDATE records SET payload = zeroblob(128) WHERE seq = 4",
     "head changed": "UPDATE records SET head = zeroblob(32) WHERE seq = 5",
     "head of another type": "UPDATE records SET head = 'x' WHERE seq = 5",
     "seq changed": "UPDATE records SET seq = 9 WHERE seq = 5",
@@ -261,7 +261,7 @@ async def test_an_endpoint_without_old_states_is_read_from_the_start(chain, prox
 
     proxy.twists["eth_getCode"] = pruned
     async with await chain.connect(url=proxy.url, deployment_block=None) as ledger:
-        assert {record.kind for record in await ledger.records()} == {Kind.MEMBER_SET, Kind.MODEL_PUBLISHED}
+        assert {type(record.payload) for record in await ledger.records()} == {MemberSet, ModelPublished}
 
 
 async def test_a_wrong_birth_heals(chain):

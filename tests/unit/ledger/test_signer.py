@@ -13,7 +13,7 @@ from aiohttp import web
 from eth_account import Account
 
 from fedchain.core.errors import ConfigError, LedgerError, LedgerRefused
-from fedchain.core.ledger.records import BufferClosed, MemberSet, Role, UpdateSubmitted, Version, address
+from fedchain.core.ledger.records import BufferClosed, MemberSet, Role, Seq, UpdateSubmitted, Version, address
 from fedchain.devnet.anvil import fund
 from fedchain.ledger.ethereum import deploy
 from fedchain.ledger.outbox import Outbox

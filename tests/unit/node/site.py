@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Final
 
 import torch
 from simulation.federation import Simulation
 from simulation.services import Cut
 
 from fedchain.core.ledger.records import Record, UpdateSubmitted
+from fedchain.core.ports import Clock, Journal, Training
 from fedchain.core.rules.policy import Policy, fedbuff
-from fedchain.node.journal import Journal
+from fedchain.daemon.service import Pace
+from fedchain.node.journal import SqliteJournal
 from fedchain.node.node import Node
-from fedchain.node.settings import NodeConfig
+from fedchain.node.options import NodeOptions
 from fedchain.store.alone import LoneStore
+from fedchain.system.clock import SystemClock
 from fedchain.training.task import Fit, Run
 from fedchain.training.trainer import Options, Trainer
+
+EAGER: Final = Pace(retry_s=0.02, retry_cap_s=0.02, idle_s=0.02)
+"""Look around more often than a daemon that runs for years."""
 
 
 class Small:
@@ -57,13 +65,27 @@ class Site:
     def journal(self) -> Path:
         return self.folder / f"{self.member}.sqlite"
 
-    def node(self, task: Small | None = None, **settings: object) -> Node:
+    def node(
+        self,
+        task: Small | None = None,
+        options: NodeOptions | None = None,
+        *,
+        training: Training | None = None,
+        journal: Journal | None = None,
+        clock: Clock | None = None,
+    ) -> Node:
         """Make a node, as a start of the daemon does."""
-        fixed = {"folder": self.folder, "task": "-", "ledger": {"federation": "-"}}
-        table = NodeConfig.model_validate({**fixed, "key": {"file": "-"}, "web": {"port": 1}, **settings})
-        trainer = Trainer(task or Small(), options=Options(device="cpu", threads=1))
-        store = LoneStore(self.simulation.blobs)
-        return Node(self.member, self.ledger, store, trainer=trainer, journal=Journal(self.journal), config=table)
+        return Node(
+            self.member,
+            self.ledger,
+            LoneStore(self.simulation.blobs),
+            training=training or Trainer(task or Small(), options=Options(device="cpu", threads=1)),
+            journal=journal or SqliteJournal(self.journal),
+            clock=clock or SystemClock(),
+            offload=asyncio.to_thread,
+            options=options or NodeOptions(),
+            pace=EAGER,
+        )
 
     @property
     def submitted(self) -> list[Record]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fedchain.core.errors import ConfigError
+from fedchain.core.errors import DatabaseError
 from fedchain.core.ledger.content import Content, Digest
 from fedchain.core.ledger.records import Seq, UpdateSubmitted, Version
-from fedchain.node.journal import Journal, JournalEntry, Step
+from fedchain.core.ports import Journal, JournalEntry, Step
+from fedchain.node.journal import SqliteJournal
 
 
 def content(number: int) -> Content:
@@ -25,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def journal(path: Path) -> Iterator[Journal]:
-    opened = Journal(path)
+    opened = SqliteJournal(path)
     yield opened
     opened.close()
 
@@ -77,12 +78,12 @@ def test_updates_wait_in_order(journal: Journal) -> None:
 
 
 def test_what_is_stored_is_there_after_a_restart(path: Path) -> None:
-    first = Journal(path)
+    first = SqliteJournal(path)
     journal_of_before = [stored(first, 1), stored(first, 2)]
     first.included(journal_of_before[0], Seq(5))
     first.begin(Version(7))
     first.close()
-    second = Journal(path)
+    second = SqliteJournal(path)
     assert second.counts() == {"included": 1, "stored": 1, "training": 1}
     assert second.waiting() == journal_of_before[1:]
     assert second.begin(Version(7)).number == 3
@@ -94,13 +95,14 @@ import os, sys
 from pathlib import Path
 from fedchain.core.ledger.content import Content, Digest
 from fedchain.core.ledger.records import Seq, Version
-from fedchain.node.journal import Journal, Step
+from fedchain.core.ports import Step
+from fedchain.node.journal import SqliteJournal
 
 def die(step):
     if step == sys.argv[2]:
         os.kill(os.getpid(), 9)
 
-journal = Journal(Path(sys.argv[1]), after=die)
+journal = SqliteJournal(Path(sys.argv[1]), after=die)
 entry = journal.begin(Version(1))
 journal.stored(entry, 10, Content(Digest(bytes(32)), 99))
 journal.included(entry, Seq(4)) if sys.argv[2] != "refused" else journal.refused(entry, "no")
@@ -111,14 +113,14 @@ journal.included(entry, Seq(4)) if sys.argv[2] != "refused" else journal.refused
 def test_each_step_is_durable_when_the_call_returns(path: Path, step: Step) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(path), step], check=False)
     assert killed.returncode == -signal.SIGKILL
-    after = Journal(path)
+    after = SqliteJournal(path)
     assert after.counts() == {step: 1}
     after.close()
 
 
 def test_steps_are_told_in_order(path: Path) -> None:
     steps: list[Step] = []
-    journal = Journal(path, after=steps.append)
+    journal = SqliteJournal(path, after=steps.append)
     journal.included(stored(journal, 1), Seq(3))
     journal.refused(stored(journal, 2), "no")
     journal.close()
@@ -127,11 +129,13 @@ def test_steps_are_told_in_order(path: Path) -> None:
 
 def test_a_file_that_is_no_journal(path: Path) -> None:
     path.write_bytes(b"not a database at all" * 100)
-    with pytest.raises(ConfigError, match=r"journal\.sqlite: file is not a database; move the file away"):
-        Journal(path)
+    with pytest.raises(
+        DatabaseError, match=r"journal\.sqlite cannot be used: file is not a database; .*: move it away"
+    ):
+        SqliteJournal(path)
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"journal\.sqlite: unable to open database file"):
-        Journal(tmp_path / "missing" / "journal.sqlite")
+    with pytest.raises(DatabaseError, match=r"journal\.sqlite cannot be used: unable to open database file"):
+        SqliteJournal(tmp_path / "missing" / "journal.sqlite")
     assert not (tmp_path / "missing").exists()

@@ -14,6 +14,7 @@ from unit.node.site import Site, Small, roomy
 from fedchain.core.errors import ConfigError, FormatError, LedgerError, LedgerUnreachable, TaskError
 from fedchain.core.ledger.records import MemberSet, ModelPublished, Role, UpdateSubmitted, Version
 from fedchain.core.rules.policy import fedavg, fedbuff
+from fedchain.node.options import NodeOptions
 from fedchain.training.task import Fit, Run
 
 DOWN = LedgerUnreachable("http://127.0.0.1:8545 does not answer: is it running?")
@@ -114,7 +115,7 @@ async def test_a_ledger_that_is_down_from_the_start(site: Site) -> None:
         await until(work, lambda: len(site.submitted) == 3)
 
 
-async def test_a_key_that_cannot_pay_is_an_obstacle_until_it_can(site: Site) -> None:
+async def test_a_key_that_cannot_pay_makes_it_not_ready_until_it_can(site: Site) -> None:
     site.ledger.appending = POOR
     node = site.node()
     async with running(node) as work:
@@ -226,7 +227,7 @@ async def test_a_wrong_model_is_seen_by_a_node_that_replays(tmp_path: Path) -> N
     node = believer.node()
     async with running(node) as work:
         await until(work, lambda: len(believer.submitted) == 2)
-    node = doubter.node(verify="replay")
+    node = doubter.node(options=NodeOptions(verify="replay"))
     before = len(doubter.submitted)
     async with running(node) as work:
         await until(work, lambda: "does not follow" in str(node.not_ready()))
@@ -234,7 +235,7 @@ async def test_a_wrong_model_is_seen_by_a_node_that_replays(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("size", "reason"), [(8, "8 bytes, genesis has"), (None, "header cannot be read")])
-async def test_bytes_that_are_no_model_are_an_obstacle(tmp_path: Path, size: int | None, reason: str) -> None:
+async def test_bytes_that_are_not_a_model_make_it_not_ready(tmp_path: Path, size: int | None, reason: str) -> None:
     simulation = Simulation(policy=fedbuff(size=2, per_site=2))
     await simulation.found()
     simulation.submit(1)

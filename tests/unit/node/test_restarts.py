@@ -9,7 +9,8 @@ from unit.node.site import Site, Small
 
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import MemberSet, Role, UpdateSubmitted, Version
-from fedchain.node.journal import Journal
+from fedchain.node.journal import SqliteJournal
+from fedchain.node.options import NodeOptions
 from fedchain.training.task import Fit, Run
 
 
@@ -25,7 +26,7 @@ async def test_an_update_that_the_ledger_refuses_is_not_submitted_again(site: Si
 
 def prepare(site: Site, content: Content) -> None:
     """Leave the journal as a node that was killed after it stored an update."""
-    journal = Journal(site.journal)
+    journal = SqliteJournal(site.journal)
     journal.stored(journal.begin(Version(0)), 100, content)
     journal.close()
 
@@ -76,13 +77,13 @@ class Remembering(Small):
 async def test_a_training_that_was_cut_off_is_done_again_with_its_number_and_seed(site: Site) -> None:
     slow, quick = Slow(), Remembering()
     for _ in range(2):
-        node = site.node(slow, training={"seed": 7})
+        node = site.node(slow, NodeOptions(seed=7))
         async with running(node) as work:
             seen = len(slow.seeds)
             await until(work, lambda seen=seen: len(slow.seeds) > seen)  # type: ignore[misc]
             assert node.status()["updates"] == {"training": 1}
             assert node.status()["doing"] == "training on version 0"
-    node = site.node(quick, training={"seed": 7})
+    node = site.node(quick, NodeOptions(seed=7))
     async with running(node) as work:
         await until(work, lambda: len(site.submitted) == 3)
     assert slow.seeds == [(7 << 32) + 1] * 2

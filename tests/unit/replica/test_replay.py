@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from simulation.bare import AGGREGATOR, BareFederation
+from simulation.bare import AGGREGATOR, GOVERNOR, BareFederation
 
 from fedchain.core.errors import FormatError, Unavailable
 from fedchain.core.formats.modelfile import read_model
 from fedchain.core.ledger.content import Content, Digest
-from fedchain.core.ledger.records import Address, ModelPublished, Version
-from fedchain.core.rules.admission import Decision
+from fedchain.core.ledger.records import Address, ModelPublished, PolicySet, Version
+from fedchain.core.rules.judged import Decision
 from fedchain.core.rules.manifest import manifest_of
 from fedchain.core.updates.inspection import MALFORMED
 from fedchain.replica.recompute import inspect_record, plan_again
@@ -85,9 +85,7 @@ async def test_a_rejection_without_ground(begin_real: Make) -> None:
     inspections = {seq: MALFORMED}
     while (state := honest.history.buffer_state(inspections)).to_inspect:
         record = state.to_inspect[0]
-        inspections[record.seq] = await inspect_record(
-            record, honest.history, federation.layout, federation.store, norm=False
-        )
+        inspections[record.seq] = await inspect_record(record, honest.history, federation.layout, federation.store)
     federation.publish(state.plan.through, *await federation.make(state.plan))
     departures = await federation.faults()
     assert (f"updates[seq {seq}].decision", "malformed", "merged") in departures
@@ -207,8 +205,7 @@ async def test_bytes_that_are_no_manifest_are_a_fault_and_following_goes_on(begi
     federation.submit(2, 2.0)
     plan = await federation.plan()
     model, _ = await federation.make(plan)
-    head = federation.chain.heads[plan.through + 1]
-    claim = ModelPublished(Version(1), plan.through, head, model, federation.put(b"{}"))
+    claim = ModelPublished(Version(1), plan.through, model, federation.put(b"{}"))
     federation.chain.append(AGGREGATOR, claim)
     assert [where for where, _, _ in await federation.faults()] == ["manifest"]
 
@@ -216,7 +213,10 @@ async def test_bytes_that_are_no_manifest_are_a_fault_and_following_goes_on(begi
 async def test_a_document_too_large_to_be_one_is_not_read(begin_real: Make) -> None:
     federation = begin_real()
     huge = Content(Digest(bytes(32)), 2**40)
+    federation.chain.append(GOVERNOR, PolicySet(huge))
     follower = federation.follower()
+    await follower.advance()
+    assert follower.history.buffer_state({}).size == 2
     with pytest.raises(FormatError, match="too large for a document"):
         await follower.document(huge)
 

@@ -65,7 +65,7 @@ def test_an_unknown_diagnosis_is_named_with_its_place(tmp_path: Path) -> None:
     path = table(tmp_path / "p.csv", changed("diagnosis", "M"))
     with pytest.raises(TaskError) as caught:
         read_patients(path)
-    assert str(caught.value) == f"{path}, line 2, column diagnosis: 'M' is none of benign, malignant"
+    assert str(caught.value) == f"{path}, line 2, column diagnosis: 'M' is not one of benign, malignant"
 
 
 def test_missing_columns_are_named(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ async def test_adding_a_constant() -> None:
         assert sum(array.nbytes for array in genesis.values()) == 1_000_000
         once = await trainer.train(genesis, 0)
         twice = await trainer.train(once.arrays, 1)
-        assert once.fit.samples == 10
+        assert once.samples == 10
         for name, array in twice.arrays.items():
             np.testing.assert_allclose(array - genesis[name], 0.02, atol=1e-6)
         assert await trainer.evaluate(genesis) == {"added": 0.0}

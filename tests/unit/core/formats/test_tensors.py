@@ -177,3 +177,8 @@ def test_padding_and_length_are_part_of_the_form() -> None:
 def test_no_tensor_may_be_called_as_the_metadata_is() -> None:
     with pytest.raises(FormatError, match="__metadata__"):
         encode_header([Tensor("__metadata__", "F32", (1,))], {})
+
+
+def test_two_tensors_of_one_name_have_no_header() -> None:
+    with pytest.raises(FormatError, match="two tensors of one file are called a"):
+        encode_header([Tensor("a", "F32", (1,)), Tensor("a", "U8", (1,))], {})

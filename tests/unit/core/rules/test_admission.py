@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,41 +10,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedchain.core.rules.admission import Candidate, Decision, Inspection, judge_content, judge_records
+from fedchain.core.rules.admission import judge_content, judge_records
+from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.rules.policy import AdmissionRules
 
 RULES = AdmissionRules(max_staleness=3, updates_per_site=5)
-GOOD = Candidate(
-    is_trainer=True, base_known=True, staleness=3, admitted_in_buffer=1, admitted_ever=4, is_duplicate=False
-)
+GOOD: dict[str, Any] = {"is_trainer": True, "staleness": 3, "in_buffer": 1, "ever": 4, "is_duplicate": False}
 BAD: list[tuple[Decision, dict[str, Any]]] = [
     (Decision.NOT_TRAINER, {"is_trainer": False}),
-    (Decision.UNKNOWN_BASE, {"base_known": False}),
+    (Decision.UNKNOWN_BASE, {"staleness": None}),
     (Decision.TOO_STALE, {"staleness": 4}),
-    (Decision.OVER_QUOTA, {"admitted_in_buffer": 2}),
-    (Decision.PRIVACY_BUDGET, {"admitted_ever": 5}),
+    (Decision.OVER_QUOTA, {"in_buffer": 2}),
+    (Decision.PRIVACY_BUDGET, {"ever": 5}),
     (Decision.DUPLICATE, {"is_duplicate": True}),
 ]
 
 
 def test_what_keeps_every_rule_of_the_records_is_left_to_the_content() -> None:
-    assert judge_records(GOOD, RULES, per_site=2) is None
+    assert judge_records(RULES, 2, **GOOD) is None
 
 
 @pytest.mark.parametrize(("decision", "change"), BAD, ids=[decision for decision, _ in BAD])
 def test_each_rule_has_its_reason(decision: Decision, change: dict[str, Any]) -> None:
-    assert judge_records(replace(GOOD, **change), RULES, per_site=2) is decision
+    assert judge_records(RULES, 2, **(GOOD | change)) is decision
 
 
 @given(st.sets(st.integers(0, len(BAD) - 1), min_size=1))
 def test_the_first_rule_that_fails_decides(broken: set[int]) -> None:
-    changes = {key: value for index in broken for key, value in BAD[index][1].items()}
-    assert judge_records(replace(GOOD, **changes), RULES, per_site=2) is BAD[min(broken)][0]
+    changes = {key: value for index in sorted(broken, reverse=True) for key, value in BAD[index][1].items()}
+    assert judge_records(RULES, 2, **(GOOD | changes)) is BAD[min(broken)][0]
 
 
 def test_no_budget_is_no_bound() -> None:
     rules = AdmissionRules(max_staleness=3)
-    assert judge_records(replace(GOOD, admitted_ever=10**9), rules, per_site=2) is None
+    assert judge_records(rules, 2, **(GOOD | {"ever": 10**9})) is None
 
 
 def test_content_that_fails_needs_no_numbers() -> None:

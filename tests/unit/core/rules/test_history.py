@@ -12,24 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedchain.core.errors import FedchainError, HeadMismatch
-from fedchain.core.ledger.records import (
-    Address,
-    BufferClosed,
-    Head,
-    ModelPublished,
-    PolicySet,
-    Role,
-    Seq,
-    Version,
-    first_head,
-    next_head,
-)
-from fedchain.core.rules.admission import Decision, Inspection
+from fedchain.core.ledger.records import Role, Seq, first_head, next_head
 from fedchain.core.rules.history import History
+from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.updates.inspection import MALFORMED
 
 Make = Callable[..., Any]
-AGGREGATOR = Address("0x" + "bb" * 20)
 
 
 def decisions(story: Any) -> dict[Seq, Decision]:
@@ -208,7 +196,7 @@ def test_a_document_that_is_no_policy_leaves_the_one_before_in_force(begin: Make
 
 def test_without_a_policy_the_first_one_set_later_holds(begin: Make, policy: Make) -> None:
     story = begin()
-    story.history._documents[story.records[1].payload.policy] = None
+    story.history._policies.clear()
     with pytest.raises(FedchainError, match="no valid policy is set"):
         story.buffer_state()
     story.set_policy(policy(size=4))
@@ -222,51 +210,13 @@ def test_a_policy_is_in_force_from_its_own_record_on(begin: Make, policy: Make) 
     assert [story.history.policy(Seq(one))[0] for one in (0, 1, seq - 1, seq, seq + 1)] == [1, 1, 1, seq, seq]
 
 
-def test_bytes_that_are_no_policy_leave_the_one_before_in_force(begin: Make, policy: Make) -> None:
+def test_policies_that_were_not_read_are_named(begin: Make, policy: Make) -> None:
     story = begin()
-    for document in (b"", b"{}", policy(size=9).canonical() + b" ", policy(size=9).canonical()[:-1]):
-        record = story.add(PolicySet(document))
-        assert story.history.policy(record.seq)[0] == 1
-        assert story.history.ignored[-1][0] == record
-        assert "is not a policy" in story.history.ignored[-1][1]
-
-
-# Claims
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"version": Version(0)}, "claims version 0, where version 1 was the next"),
-        ({"version": Version(2)}, "claims version 2, where version 1 was the next"),
-        ({"head": Head(bytes(32))}, "on another head"),
-        ({"through": Seq(3)}, "on another head after record 3"),
-        ({"through": Seq(9)}, "on another head after record 9"),
-        ({"through": Seq(10**9)}, "on another head"),
-    ],
-)
-def test_a_claim_that_is_not_on_this_ledger_has_no_effect(begin: Make, change: Any, reason: str) -> None:
-    story = begin()
-    story.update(1)
-    through = story.update(2)
-    claim = ModelPublished(Version(1), through, story.history.heads[through], story.content(), story.content())
-    void = story.add(replace(claim, **change), AGGREGATOR)
-    assert len(story.history.published) == 1
-    assert story.history.ignored[-1][0] == void
-    assert reason in story.history.ignored[-1][1]
-    first = story.add(claim, AGGREGATOR)
-    second = story.add(replace(claim, model=story.content()), AGGREGATOR)
-    assert story.history.published[1].record == first
-    assert story.history.ignored[-1][0] == second
-
-
-def test_a_restart_has_no_effect_yet(begin: Make, policy: Make) -> None:
-    story = begin(policy(size=2, timeout_s=1))
-    story.update(1)
-    before = story.buffer_state()
-    record = story.add(BufferClosed(Seq(6), b"anything"), at=story.now + 99)
-    assert story.buffer_state() == before
-    assert story.history.ignored[-1][0] == record
+    content = story.content()
+    story.add(type(story.records[1].payload)(content))
+    assert story.history.unread_policies == [content]
+    story.history.learn_policy(content, policy())
+    assert story.history.unread_policies == []
 
 
 # Records
@@ -311,6 +261,7 @@ def test_histories_fed_alike_are_equal_however_they_are_fed(
     late = History(story.history.federation)
     for record in story.records:
         late.append(record)
+    late.learn_policy(story.records[1].payload.policy, policy(size=2, max_staleness=1))
     for manifest in story.manifests:
         assert late.apply(manifest) == []
     assert late.head == story.history.head

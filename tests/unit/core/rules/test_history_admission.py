@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fedchain.core.ledger.records import Role, Seq
-from fedchain.core.rules.admission import Decision, Inspection
+from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.strategies.staleness import Polynomial
 from fedchain.core.updates.inspection import MALFORMED, UNAVAILABLE
 

@@ -8,7 +8,7 @@ import pytest
 
 from fedchain.core.errors import FormatError
 from fedchain.core.ledger.content import CHUNK_SIZE
-from fedchain.core.rules.admission import Decision, Inspection
+from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.rules.manifest import Manifest, differences, entry_of, genesis_manifest, manifest_of, update_line
 from fedchain.replica.recompute import plan_again
 

@@ -13,14 +13,16 @@ from hashlib import sha256
 import numpy as np
 from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__  # type: ignore[attr-defined]
 
-from fedchain.core.formats.modelfile import layout_of, write_model, write_update
+from fedchain.core.formats.modelfile import layout_of, write_model
 from fedchain.core.ledger.content import Content, Digest
 from fedchain.core.ledger.records import Address
 from fedchain.core.strategies.merge import Merge, MergeInputs
 from fedchain.core.strategies.registry import COMBINERS
 from fedchain.core.strategies.strategy import Weights
+from fedchain.core.updates.encodings.q24 import Q24
 from fedchain.core.updates.fixed_point import encode
 from fedchain.core.updates.inspection import inspect
+from fedchain.core.updates.updatefile import UpdateFile, write_integers
 from fedchain.store.memory import MemoryBlobs
 
 SIZES = {"a": 150_001, "b": 1, "c": 65_537, "d": 12_345}
@@ -49,17 +51,17 @@ def main() -> None:
     layout = layout_of(model | {"n": np.arange(3)}, BITS)
     parent = blobs.open(write_model(layout, model | {"n": np.arange(3)}, blobs.create()))
     other = blobs.open(write_model(layout, base | {"n": np.arange(3)}, blobs.create()))
-    header = layout.update_header(SITE, BASE)
-    updates = []
+    whose, updates = (layout, SITE, BASE), []
     for number in range(len(WEIGHTS)):
-        arrays = [noise(100 * number + seed, size) for seed, size in enumerate(SIZES.values())]
-        updates.append(blobs.open(write_update(header, [*arrays, np.arange(3) + number], blobs.create())))
+        arrays = {name: noise(100 * number + seed, size) for seed, (name, size) in enumerate(SIZES.items())}
+        content = write_integers(*whose, arrays | {"n": np.arange(3) + number}, Q24(), blobs.create())
+        updates.append(UpdateFile.open(blobs.open(content), *whose, [Q24()]))
 
     found: dict[str, str] = {}
     changes = [np.ldexp(floats(9, size), -90).astype(np.float32) for size in SIZES.values()]
     for name, change in zip(SIZES, changes, strict=True):
         found[f"encode {name}"] = sha256(encode(change, change[::-1], BITS[name]).tobytes()).hexdigest()
-    found["inspect"] = str([inspect(update, layout, SITE, BASE, norm=True) for update in updates])
+    found["inspect"] = str([inspect(update.blob, *whose, [Q24()]) for update in updates])
 
     def merged(combiner: str, order: slice, threads: int, chunk: int) -> str:
         some = slice(0, 1) if combiner == "mixing" else order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -190,15 +191,15 @@ def test_a_damaged_file_leaves_nothing(bench: Make) -> None:
     whole = table.update([np.zeros(3 * BLOCK, np.int32)])
 
     class Short:
-        size = whole.size
+        size = whole.blob.size
 
         def read_into(self, offset: int, out: memoryview) -> None:
             if offset > 2 * BLOCK * 4:
                 raise Corrupt("the bytes end early")
-            whole.read_into(offset, out)
+            whole.blob.read_into(offset, out)
 
         def read(self, offset: int, size: int) -> bytes:
-            return whole.read(offset, size)
+            return whole.blob.read(offset, size)
 
     class Watched:
         """A writer that tells what became of it."""
@@ -216,7 +217,13 @@ def test_a_damaged_file_leaves_nothing(bench: Make) -> None:
         def abort(self) -> None:
             self.ended.append("aborted")
 
-    merge = Merge(table.layout, COMBINERS["mean"], Weights((1,), 1), 1.0, MergeInputs(parent, [Short()], whole))
+    merge = Merge(
+        table.layout,
+        COMBINERS["mean"],
+        Weights((1,), 1),
+        1.0,
+        MergeInputs(parent, [replace(whole, blob=Short())], whole),
+    )
     for threads in (1, 2):
         out = Watched()
         with pytest.raises(Corrupt, match="the bytes end early"):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -10,11 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedchain.core.errors import FormatError
-from fedchain.core.formats.layout import Rule
-from fedchain.core.formats.modelfile import layout_of
-from fedchain.core.updates.fixed_point import BLOCK, Q_LIMIT, encode, encode_update
+from fedchain.core.updates.fixed_point import BLOCK, Q_LIMIT, encode
 
-Make = Callable[..., Any]
 floats = st.floats(-100, 100, width=32)
 
 
@@ -97,40 +93,3 @@ def test_sizes_across_blocks(size: int) -> None:
 def test_arrays_may_be_of_any_order() -> None:
     new = np.arange(12, dtype=np.float32).reshape(3, 4)
     assert np.array_equal(encode(new.T, np.zeros((4, 3), np.float32), 4), new.T.ravel() * 16)
-
-
-# Whole models
-
-
-MODEL = {"w": f32(1, 2), "n": np.array(7), "c": np.array([True]), "v": f32(3)}
-RULES = {"c": Rule.KEPT, "v": 8}
-
-
-def test_an_update_holds_merged_and_then_freshest_tensors() -> None:
-    layout = layout_of(MODEL, RULES)
-    new = {"w": f32(1.5, 2), "n": np.array(9), "c": np.array([False]), "v": f32(4)}
-    w, v, n = encode_update(layout, new, MODEL)
-    assert w.tolist() == [2**23, 0]
-    assert v.tolist() == [2**8]
-    assert n.dtype == np.int64
-    assert n == 9
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("w", f32(1, np.nan), "tensor w: a change between nan and nan does not fit int32 with 24 fraction bits"),
-        ("v", f32(2**23 + 3), "tensor v: a change between .* with 8 fraction bits .range ±8.38861e.06"),
-        ("w", f32(1), r"tensor w: the layout has shape \(2,\), training returned shape \(1,\)"),
-        ("n", np.array([7]), r"tensor n: the layout has shape \(\), training returned shape \(1,\)"),
-        ("n", np.array(7, np.int32), "tensor n: the layout has I64, training returned int32"),
-    ],
-)
-def test_what_does_not_fit_names_its_tensor(name: str, value: Any, message: str) -> None:
-    with pytest.raises(FormatError, match=message):
-        encode_update(layout_of(MODEL, RULES), MODEL | {name: value}, MODEL)
-
-
-def test_a_missing_tensor_is_named() -> None:
-    with pytest.raises(FormatError, match=r"tensor v: .* training returned nothing"):
-        encode_update(layout_of(MODEL, RULES), {name: MODEL[name] for name in "wnc"}, MODEL)

@@ -1,0 +1,1 @@
+"""Encodings: how an update's integers stand in its file, one file each."""

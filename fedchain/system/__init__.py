@@ -1,0 +1,1 @@
+"""The machine that fedchain runs on: its clock, and its disk through SQLite."""
