@@ -59,8 +59,10 @@ class Aggregator(Service):
         )
         self._closed_at = 0.0
         self._made: Manifest | None = None
+        self._claimed: Seq | None = None
+        """The record in which this aggregator claimed the version that it made last."""
         self._version = Gauge("fedchain_version", "Newest published version", registry=self.registry)
-        self._published = Counter("fedchain_published", "Claims of versions recorded by this daemon", registry=self.registry)
+        self._published = Counter("fedchain_published", "Claims recorded by this daemon", registry=self.registry)
         self._merging = Histogram("fedchain_merge_seconds", "Seconds to merge a version", registry=self.registry)
 
     async def run(self) -> None:
@@ -157,16 +159,19 @@ class Aggregator(Service):
             return
         self._made = None
         published = self.follower.history.published[made.version]
+        if published.record.seq == self._claimed:
+            self._published.inc()
         if theirs.updates == made.updates and published.claim.model != made.result.content:
             found = Discrepancy("published model", str(published.claim.model), str(made.result.content))
             self.follower.faults.append(Fault(published, (found,)))
 
     async def _hold(self, version: int) -> None:
-        """Have a settled version's model here; merge it once more where no peer has it."""
-        model = self.follower.history.published[version].claim.model
+        """Have what the next version changes here, model and state; merge it once more where no peer has it."""
         manifest = self.follower.manifests.get(version)
+        state = manifest.state.values() if manifest and manifest.state else ()
         try:
-            await self._store.fetch(model)
+            for content in (self.follower.history.published[version].claim.model, *(blob.content for blob in state)):
+                await self._store.fetch(content)
         except Unavailable as error:
             if version == 0 or manifest is None:
                 raise
@@ -200,8 +205,10 @@ class Aggregator(Service):
             log.info("version %d is published already", plan.version)
             return
         record = await self._ledger.append(claim, key=f"publish:{plan.version}")
-        self._published.inc()
-        log.info("version %d is record %d: %d merged, %s", plan.version, record.seq, len(plan.merged), model.cid)
+        self._claimed = record.seq
+        log.info(
+            "version %d is claimed in record %d: %d merged, %s", plan.version, record.seq, len(plan.merged), model.cid
+        )
 
     async def _close_if_due(self, state: BufferState) -> None:
         """Close a buffer whose time is over; the block's time decides whether it was."""

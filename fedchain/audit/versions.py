@@ -149,8 +149,8 @@ class Versions:
         ours = made.manifest(self.history.federation)
         for key in ("gram", "state"):
             theirs, expected = getattr(stated, key), getattr(ours, key)
-            if theirs != expected:
-                where = f"version {version.version}, {key}"
+            where = f"version {version.version}, {key}"
+            if theirs != expected and all(found.subject != where for found in self.findings.found):
                 self.findings.find(Rule.MANIFEST_KEY, where, theirs, expected, version_evidence(version))
 
     async def _is_made_as_stated(self, version: Published, stated: Manifest, layout: Layout) -> bool:

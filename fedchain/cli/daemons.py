@@ -83,7 +83,7 @@ def aggregator_init(
 def node_run(config: Config = Path("node.toml")) -> None:
     """Run a node until SIGTERM or Ctrl-C.
 
-    What it does and what hinders it: GET /status and /readyz at its port. It may be killed at any time.
+    GET /status and /readyz on its port tell what it is doing and why it is not ready. It may be killed at any time.
     """
     from fedchain.node.app import run_node  # noqa: PLC0415 - torch takes seconds to import
 
@@ -94,7 +94,7 @@ def node_run(config: Config = Path("node.toml")) -> None:
 def aggregator_run(config: Config = Path("aggregator.toml")) -> None:
     """Run an aggregator until SIGTERM or Ctrl-C.
 
-    What it does and what hinders it: GET /status and /readyz at its port. It may be killed at any time.
+    GET /status and /readyz on its port tell what it is doing and why it is not ready. It may be killed at any time.
     """
     from fedchain.aggregator.app import run_aggregator  # noqa: PLC0415
 

@@ -27,7 +27,7 @@ class FederationFile(Table):
 def load_federation(path: Path) -> FederationFile:
     """Read a federation file; raises ConfigError naming file, key, value and what is allowed."""
     if not path.exists():
-        raise ConfigError(f"{path}: there is no such file; `fedchain deploy` writes it, --federation names another one")
+        raise ConfigError(f"{path}: there is no such file; `fedchain deploy` writes it")
     return load_settings(path, FederationFile)
 
 

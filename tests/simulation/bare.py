@@ -18,14 +18,15 @@ from fedchain.core.ledger.records import (
     UpdateSubmitted,
     Version,
 )
-from fedchain.core.rules.manifest import Discrepancy, Manifest, genesis_manifest, manifest_of
+from fedchain.core.rules.manifest import Discrepancy, Manifest, genesis_manifest
 from fedchain.core.rules.plan import Plan
 from fedchain.core.rules.policy import Policy
 from fedchain.core.updates.encodings.q24 import Q24
 from fedchain.core.updates.updatefile import write_update
 from fedchain.ledger.memory import MemoryChain
 from fedchain.replica.follower import Follower
-from fedchain.replica.recompute import inspect_record, recompute
+from fedchain.replica.inspector import Inspector, decide
+from fedchain.replica.recompute import Recomputed, recompute
 from fedchain.replica.replay import replay
 from fedchain.store.alone import LoneStore
 from fedchain.store.hashing import HashingWriter
@@ -85,19 +86,22 @@ class BareFederation:
         claims = [record.payload for record in self.chain.records if isinstance(record.payload, ModelPublished)]
         return claims[version].model
 
+    def inspector(self) -> Inspector:
+        return Inspector(self.aggregator.history, self.layout, self.store)
+
     async def plan(self) -> Plan:
         await self.aggregator.advance()
         history = self.aggregator.history
-        inspections: dict[Seq, Any] = {}
-        while (state := history.buffer_state(inspections)).to_inspect:
-            record = state.to_inspect[0]
-            inspections[record.seq] = await inspect_record(record, history, self.layout, self.store)
+        state = await decide(history.open_buffer(), self.inspector().inspect, {}, Seq(history.length))
         assert state.plan is not None
         return state.plan
 
+    async def made(self, plan: Plan) -> Recomputed:
+        return await recompute(plan, self.layout, self.store, self.blobs.create)
+
     async def make(self, plan: Plan) -> tuple[Content, Manifest]:
-        result = await recompute(plan, self.layout, self.store, self.blobs.create())
-        return result, manifest_of(self.chain.federation, plan, result)
+        made = await self.made(plan)
+        return made.merged.model, made.manifest(self.chain.federation)
 
     def publish(self, through: Seq, model: Content, manifest: Manifest) -> None:
         versions = sum(isinstance(record.payload, ModelPublished) for record in self.chain.records)

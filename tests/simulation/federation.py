@@ -6,7 +6,7 @@ gives the lying value to `publish` or `submit`, and everything else stays true.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -35,6 +35,7 @@ from fedchain.core.ledger.records import (
     address,
 )
 from fedchain.core.ports import Blobs
+from fedchain.core.rules.history import History, Published
 from fedchain.core.rules.judged import Inspection
 from fedchain.core.rules.manifest import Manifest, genesis_manifest, manifest_of
 from fedchain.core.rules.plan import Plan
@@ -91,6 +92,7 @@ class Simulation:
         self.random = np.random.default_rng(self.seed)
         self.layout: Layout = layout_of(self.genesis(), {"mask": Rule.KEPT})
         self.follower = Follower(self.ledger, self.store)
+        self._history = History(self.federation)
 
     def genesis(self) -> Arrays:
         """Make version 0: two merged tensors, a counter that the freshest update brings, a mask that stays."""
@@ -135,12 +137,12 @@ class Simulation:
         """Publish version 0; what is given stands in for the model, or for keys of its manifest."""
         model = model or write_model(self.layout, self.genesis(), self.blobs.create())
         manifest = genesis_manifest(self.chain.federation, model).model_copy(update=changes)
-        return self.claim(AGGREGATOR, 0, through, model, self.put(manifest.canonical()))
+        return self.act(AGGREGATOR, self.claim(0, through, model, self.put(manifest.canonical())))
 
-    def claim(self, actor: Address, version: int, through: int, model: Content, manifest: Content) -> Record:
-        """Claim a version on the head after record `through`."""
-        head = self.chain.heads[through + 1]
-        return self.act(actor, ModelPublished(Version(version), Seq(through), head, model, manifest))
+    def claim(self, version: int, through: int, model: Content, manifest: Content) -> ModelPublished:
+        """Make the claim of a version: on the head after record `through`, or after the last one before it."""
+        head = self.chain.heads[min(through + 1, len(self.chain.records))]
+        return ModelPublished(Version(version), Seq(through), head, model, manifest)
 
     def set_policy(self, policy: Policy) -> Record:
         """Let the governor set a policy."""
@@ -148,8 +150,7 @@ class Simulation:
 
     def model(self, version: int) -> Content:
         """Name the model of a version."""
-        claims = [record.payload for record in self.chain.records if isinstance(record.payload, ModelPublished)]
-        return claims[version].model
+        return self.published[version].claim.model
 
     def train(self, number: int, base: int, scale: float = 0.1) -> Content:
         """Train a site's update to a base: noise of the given size; returns the stored update."""
@@ -185,7 +186,14 @@ class Simulation:
     @property
     def versions(self) -> int:
         """How many versions are published."""
-        return sum(isinstance(record.payload, ModelPublished) for record in self.chain.records)
+        return len(self.published)
+
+    @property
+    def published(self) -> Sequence[Published]:
+        """The claims that are versions."""
+        for record in self.chain.records[self._history.length :]:
+            self._history.append(record)
+        return self._history.published
 
     async def plan(self, inspections: Mapping[Seq, Inspection] | None = None) -> Plan:
         """Judge the open buffer as the rules say, but for the inspections given; it must have closed."""
@@ -219,7 +227,7 @@ class Simulation:
         manifest = manifest or await self.manifest(plan, model)
         named = self.put(manifest if isinstance(manifest, bytes) else manifest.canonical())
         last = plan.through if through is None else Seq(through)
-        return self.claim(actor, plan.version, last, model, named)
+        return self.act(actor, self.claim(plan.version, last, model, named))
 
     async def round(self, *numbers: int) -> Record:
         """Let sites submit on the newest version, and publish what they make."""

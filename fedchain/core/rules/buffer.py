@@ -109,7 +109,7 @@ class OpenBuffer:
         """Take note of new records that will have to be inspected, and drop those that were."""
         for record in tail[self._seen :]:
             update = record.payload
-            if isinstance(update, UpdateSubmitted) and update.base < len(self._history.published):
+            if isinstance(update, UpdateSubmitted) and self._history.knows(update.base, record.seq):
                 self._to_inspect[record.seq] = record
         self._seen = len(tail)
         for seq in self._to_inspect.keys() & inspections.keys():
@@ -162,5 +162,5 @@ class OpenBuffer:
             through=through,
             updates=tuple(self._updates),
             bases={update.base: published[update.base].claim.model for update in self._admitted},
-            state=self._history.state_for(self.policy.strategy.name),
+            state=self._history.state_left(self._history.last, self.policy.strategy.name),
         )

@@ -92,10 +92,9 @@ class Merge:
         Each chunk is computed in so many parts, which `start` may run at the same time, while the one before is
         hashed and written. Raises PlanError where the weights are not for these updates.
         """
-        if any(len(row) != len(self.inputs.updates) for row in self.weights.rows):
-            raise PlanError(
-                f"weights for {len(self.weights.rows[0])} updates, but {len(self.inputs.updates)} are given"
-            )
+        for row in self.weights.rows:
+            if len(row) != len(self.inputs.updates):
+                raise PlanError(f"weights for {len(row)} updates, but {len(self.inputs.updates)} are given")
         writers = {name: create() for name in ("", *self.strategy.state)}
         try:
             writers[""].write(self.layout.model_header)
@@ -150,12 +149,9 @@ class Merge:
     def _block(self, room: _Room, lo: int, hi: int, span: Span, out: Outputs) -> None:
         block = room.filled(lo, hi, span)
         x, state = self.strategy.step(block, self.weights, self.parameters)
-        values = out[""][: hi - lo]
-        np.copyto(values, x)
-        np.copyto(values, block.x, where=~np.isfinite(x))
-        values[np.abs(values) < TINY] = 0
+        _write(x, block.x, out[""][: hi - lo])
         for name in self.strategy.state:
-            out[name][: hi - lo] = state[name]
+            _write(state[name], block.state[name], out[name][: hi - lo])
 
     def _carried(self, chunk: int) -> Iterator[bytes]:
         """Yield the tensors that are not merged: freshest ones from their update, kept ones from the parent."""
@@ -174,7 +170,7 @@ class _Room:
     def __init__(self, merge: Merge, n: int) -> None:
         strategy, updates = merge.strategy, len(merge.inputs.updates)
         self._merge = merge
-        self._sums = np.empty((len(merge.weights.rows), n), np.int64)
+        self._sums = np.empty((0 if strategy.takes is Takes.UPDATES else len(merge.weights.rows), n), np.int64)
         self._product = np.empty(n, np.int64)
         self._q = np.empty((updates if strategy.takes is Takes.UPDATES else 1, n), np.int32)
         self._x = np.empty(n, np.float32)
@@ -214,6 +210,14 @@ class _Room:
             for total, row in zip(sums, self._merge.weights.rows, strict=True):
                 np.multiply(q, np.int64(row[index]), out=product, dtype=np.int64)
                 np.add(total, product, out=total)
+
+
+def _write(result: NDArray[Any], before: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write a result: what is not finite keeps the parent's value, what is not a normal float32 becomes +0."""
+    np.copyto(out, result)
+    if out.dtype == np.float32:
+        np.copyto(out, before, where=~np.isfinite(result))
+        out[np.abs(out) < TINY] = 0
 
 
 def _from(outputs: Outputs, start: int) -> Outputs:

@@ -121,8 +121,13 @@ async def test_a_faster_aggregator_changes_nothing(world: World, rival: Rival) -
             await until(work, lambda version=version: world.published(version))  # type: ignore[misc]
         await until(work, lambda: aggregator.status()["version"] == 2)
         assert aggregator.not_ready() is None
-    assert {version.record.actor for version in world.simulation.published[1:]} == {STANDBY}
-    assert aggregator.registry.get_sample_value("fedchain_published_total") == 2  # recorded, and without effect
+    published = world.simulation.follower.history
+    await world.simulation.follower.advance()
+    assert {version.record.actor for version in published.published[1:]} == {STANDBY}
+    assert [(record.actor, reason) for record, reason in published.ignored] == [
+        (AGGREGATOR, f"claims version {version}, where version {version + 1} was the next") for version in (1, 2)
+    ]
+    assert aggregator.registry.get_sample_value("fedchain_published_total") == 0
 
 
 async def test_a_rival_that_publishes_another_result_is_found_out(world: World, rival: Rival) -> None:
@@ -145,7 +150,7 @@ async def test_it_does_not_build_on_a_version_that_does_not_follow_from_the_ledg
     world.submit(1)
     plan = await simulation.plan()
     honest = await simulation.manifest(plan)
-    await simulation.publish(plan, manifest=honest.model_copy(update={"divisor": 1}), actor=STANDBY)
+    await simulation.publish(plan, manifest=honest.model_copy(update={"divisors": (1,)}), actor=STANDBY)
     aggregator = world.aggregator()
     async with running(aggregator) as work:
         await until(work, lambda: "the ledger holds a version that does not follow" in str(aggregator.not_ready()))
@@ -153,7 +158,7 @@ async def test_it_does_not_build_on_a_version_that_does_not_follow_from_the_ledg
         world.submit(1)
         await until(work, lambda: aggregator.status()["records"] == len(simulation.chain.records))
         await until(work, lambda: aggregator.status()["doing"] == "waiting")
-    assert f"version 1 by {STANDBY}: divisor: the manifest states 1" in str(aggregator.not_ready())
+    assert f"version 1 by {STANDBY}: divisors: the manifest states (1,)" in str(aggregator.not_ready())
     assert not world.published(2)
 
 

@@ -22,8 +22,8 @@ async def test_an_honest_genesis(simulation: Simulation) -> None:
     assert (await audit(simulation)).exit_code == 0
 
 
-@pytest.mark.parametrize(("key", "value"), [("divisor", 2), ("first", 1), ("version", 1)])
-async def test_a_key_changed(simulation: Simulation, key: str, value: int) -> None:
+@pytest.mark.parametrize(("key", "value"), [("divisors", (2,)), ("first", 1), ("version", 1)])
+async def test_a_key_changed(simulation: Simulation, key: str, value: object) -> None:
     simulation.publish_genesis(**{key: value})
     finding = sole(await audit(simulation))
     assert (finding.rule, finding.subject) == (Rule.MANIFEST_KEY, f"version 0, {key}")

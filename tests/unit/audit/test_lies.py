@@ -6,7 +6,7 @@ Longer than 300 lines because it is the design's table of liars, line by line.
 from __future__ import annotations
 
 from dataclasses import replace
-from hashlib import sha256
+from math import isqrt
 
 import numpy as np
 import pytest
@@ -28,7 +28,8 @@ from fedchain.core.ledger.content import Content, Digest
 from fedchain.core.ledger.records import ContentErased, MemberSet, Role, UpdateSubmitted
 from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.rules.manifest import UpdateLine
-from fedchain.core.rules.policy import fedasync, fedavg, fedbuff
+from fedchain.core.rules.plan import Plan
+from fedchain.core.rules.policy import fedasync, fedavg, fedbuff, preset
 from fedchain.core.strategies.staleness import ONE
 from fedchain.core.updates.inspection import MALFORMED, UNAVAILABLE
 
@@ -84,12 +85,12 @@ async def test_one_weight_changed_in_the_manifest(simulation: Simulation) -> Non
     simulation.submit(1)
     plan = await simulation.plan()
     published = await simulation.publish(
-        manifest=with_line(await simulation.manifest(plan), record.seq, weight=ONE - 1)
+        manifest=with_line(await simulation.manifest(plan), record.seq, weights=(ONE - 1,))
     )
     finding = sole(await audit(simulation))
     assert finding.rule is Rule.MANIFEST_UPDATE
     assert finding.subject == f"version 2, update {record.seq}"
-    assert (finding.stated, finding.expected) == (f"weight={ONE - 1}", f"weight={ONE}")
+    assert (finding.stated, finding.expected) == (f"weights=({ONE - 1},)", f"weights=({ONE},)")
     assert finding.evidence["manifest"] == published.payload.manifest.cid
     assert finding.evidence["seq"] == published.seq
     assert finding.evidence["model"] == ALL_THE_SAME
@@ -98,9 +99,11 @@ async def test_one_weight_changed_in_the_manifest(simulation: Simulation) -> Non
 async def test_one_weight_changed_in_the_merge_too(simulation: Simulation) -> None:
     record = simulation.submit(0)
     simulation.submit(1)
-    await simulation.publish(with_entry(await simulation.plan(), record.seq, weight=ONE // 2))
+    await simulation.publish(with_entry(await simulation.plan(), record.seq, staleness=1))
     finding = sole(await audit(simulation))
-    assert (finding.rule, finding.stated) == (Rule.MANIFEST_UPDATE, f"weight={ONE // 2}")
+    half = isqrt(ONE * ONE // 2)
+    assert finding.rule is Rule.MANIFEST_UPDATE
+    assert (finding.stated, finding.expected) == (f"staleness=1, weights=({half},)", f"staleness=0, weights=({ONE},)")
     assert str(finding.evidence["model"]).startswith(AS_STATED)
 
 
@@ -149,7 +152,7 @@ async def test_update_left_out_of_the_merge(simulation: Simulation) -> None:
     record = simulation.submit(1)
     simulation.submit(2)
     plan = await simulation.plan({record.seq: UNAVAILABLE})
-    plan = replace(plan, entries=tuple(entry for entry in plan.entries if entry.seq != record.seq))
+    plan = replace(plan, updates=tuple(entry for entry in plan.updates if entry.seq != record.seq))
     await simulation.publish(plan)
     finding = sole(await audit(simulation))
     assert (finding.rule, finding.subject) == (Rule.MANIFEST_LEFT_OUT, f"version 2, update {record.seq}")
@@ -173,9 +176,9 @@ async def test_update_invented_in_the_merge(simulation: Simulation) -> None:
     simulation.submit(0)
     simulation.submit(1)
     plan = await simulation.plan()
-    forged = replace(plan.entries[0], seq=simulation.act(GOVERNOR, MemberSet(AUDITOR, Role.AUDITOR)).seq)
+    forged = replace(plan.updates[0], seq=simulation.act(GOVERNOR, MemberSet(AUDITOR, Role.AUDITOR)).seq)
     forged = replace(forged, content=simulation.train(2, base=1), site=simulation.site(2))
-    lying = replace(plan, entries=(plan.entries[0], forged), through=forged.seq)
+    lying = replace(plan, updates=(plan.updates[0], forged), through=forged.seq)
     await simulation.publish(lying)
     finding = next(one for one in (await audit(simulation)).findings if one.rule is Rule.MANIFEST_INVENTED)
     assert finding.subject == f"version 2, update {forged.seq}"
@@ -223,8 +226,8 @@ async def test_published_before_the_buffer_closed(simulation: Simulation) -> Non
     simulation.submit(0)
     simulation.submit(1)
     plan = await simulation.plan()
-    first = plan.entries[0]
-    await simulation.publish(replace(plan, entries=(first,), through=first.seq, divisor=ONE))
+    first = plan.updates[0]
+    await simulation.publish(replace(plan, updates=(first,), through=first.seq))
     finding = sole(await audit(simulation))
     assert (finding.rule, finding.subject) == (Rule.VERSION_BOUNDARY, "version 2, through")
     assert finding.stated == str(first.seq)
@@ -241,7 +244,8 @@ async def test_manifest_that_is_none(simulation: Simulation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("first", 1), ("divisor", 7), ("version", 9), ("policy", None), ("through", 3), ("parent", None)]
+    ("key", "value"),
+    [("first", 1), ("divisors", (7,)), ("version", 9), ("policy", None), ("through", 3), ("parent", None)],
 )
 async def test_any_other_key_changed(simulation: Simulation, key: str, value: object) -> None:
     simulation.submit(0)
@@ -277,7 +281,7 @@ async def test_manifest_only_lies_in_a_buffer_closed_by_time(simulation: Simulat
     record = simulation.submit(0)
     simulation.close()
     manifest = await simulation.manifest(await simulation.plan())
-    lie = with_line(manifest, record.seq, decision=Decision.NORM_BOUND, weight=0)
+    lie = with_line(manifest, record.seq, decision=Decision.NORM_BOUND, weights=())
     await simulation.publish(manifest=lie)
     finding = sole(await audit(simulation))
     assert finding.subject == f"version 2, update {record.seq}"
@@ -302,8 +306,8 @@ async def test_one_update_twice_and_merged_twice(simulation: Simulation) -> None
     twice = simulation.submit(0, content=first.payload.content)
     simulation.submit(1)
     plan = await simulation.plan()
-    merged = replace(plan.entries[0], seq=twice.seq)
-    await simulation.publish(replace(plan, entries=(plan.entries[0], merged), through=twice.seq))
+    merged = replace(plan.updates[0], seq=twice.seq)
+    await simulation.publish(replace(plan, updates=(plan.updates[0], merged), through=twice.seq))
     finding = sole(await audit(simulation))
     assert (finding.rule, finding.subject) == (Rule.MANIFEST_UPDATE, f"version 2, update {twice.seq}")
     assert str(finding.evidence["model"]).startswith(AS_STATED)
@@ -313,19 +317,29 @@ async def _merged_all_the_same(simulation: Simulation, record, reason: Decision)
     """Publish as an aggregator that admits what it should reject for a reason, and expect exactly that finding."""
     simulation.submit(2)
     simulation.submit(2)
-    plan = await simulation.plan({record.seq: Inspection(None, 5, 5)})
-    if reason is Decision.MALFORMED:  # no encoding reads it as this site's change, so the liar's model is without it
-        others = tuple(entry for entry in plan.entries if entry.seq != record.seq)
-        await simulation.publish(plan, model=await simulation.merge(replace(plan, entries=others)))
-        finding, result = (await audit(simulation)).findings
-        assert (result.rule, result.subject) == (Rule.VERSION_RESULT, "version 2")
-    else:
-        await simulation.publish(plan)
-        finding = sole(await audit(simulation))
-        assert str(finding.evidence["model"]).startswith(AS_STATED)
+    plan = await simulation.plan({record.seq: Inspection(None, 5, 25)})
+    if reason is Decision.MALFORMED:  # nobody else can merge it, so the model is one of the liar's own
+        await _merged_nobody_knows_how(simulation, plan, record)
+        return
+    await simulation.publish(plan)
+    finding = sole(await audit(simulation))
     assert (finding.rule, finding.subject) == (Rule.MANIFEST_UPDATE, f"version 2, update {record.seq}")
     assert finding.stated.startswith("decision=merged")
     assert finding.expected.startswith(f"decision={reason}")
+    assert str(finding.evidence["model"]).startswith(AS_STATED)
+
+
+async def _merged_nobody_knows_how(simulation: Simulation, plan: Plan, record) -> None:
+    """Publish a model of which the manifest says that a malformed update is in it; expect both to be named."""
+    published = await simulation.publish(plan, model=simulation.model(0))
+    report = await audit(simulation)
+    assert report.exit_code == 1
+    line, result = report.findings
+    assert (line.rule, line.subject) == (Rule.MANIFEST_UPDATE, f"version 2, update {record.seq}")
+    assert line.stated.startswith("decision=merged")
+    assert line.expected.startswith(f"decision={Decision.MALFORMED}")
+    assert (result.rule, result.subject) == (Rule.VERSION_RESULT, "version 2")
+    assert result.evidence["seq"] == published.seq
 
 
 async def _rejected(simulation: Simulation, reason: Decision) -> None:
@@ -408,22 +422,21 @@ async def test_rejected_for_a_role_lost_later(simulation: Simulation) -> None:
 
 async def test_policy_swapped_while_a_buffer_is_open(simulation: Simulation) -> None:
     simulation.submit(0)
-    swapped = simulation.policy.model_copy(update={"rate": 0.25})
+    swapped = preset("fedbuff", size=2, per_site=2, timeout_s=600, rate=0.25)
     record = simulation.set_policy(swapped)
     simulation.submit(1)
     plan = await simulation.plan()
-    name = Content(Digest(sha256(swapped.canonical()).digest()), len(swapped.canonical()))
-    lying = replace(plan, policy=swapped, policy_seq=record.seq, policy_content=name)
+    lying = replace(plan, policy=swapped, policy_seq=record.seq)
     await simulation.publish(lying)
     finding = sole(await audit(simulation))
     assert (finding.rule, finding.subject) == (Rule.MANIFEST_KEY, "version 2, policy")
-    assert name.cid in finding.stated
+    assert (finding.stated, finding.expected) == (str(record.seq), str(plan.policy_seq))
     assert str(finding.evidence["model"]).startswith(AS_STATED)
 
 
 async def test_a_new_policy_holds_from_the_next_buffer_on(simulation: Simulation) -> None:
     simulation.submit(0)
-    simulation.set_policy(simulation.policy.model_copy(update={"rate": 0.25}))
+    simulation.set_policy(preset("fedbuff", size=2, per_site=2, timeout_s=600, rate=0.25))
     simulation.submit(1)
     await simulation.publish()
     await simulation.round()

@@ -68,7 +68,7 @@ def make_policy(**changes: Any) -> Policy:
 class Story:
     """A federation told record by record; contents are names only, and found fine unless `found` says otherwise."""
 
-    def __init__(self, policy: Policy | None = None, sites: int = 3) -> None:
+    def __init__(self, policy: Policy | None = None, sites: int = 3, first_policy: bytes | None = None) -> None:
         self.history = History(FEDERATION)
         self.records: list[Record] = []
         self.manifests: list[Manifest] = []
@@ -76,7 +76,7 @@ class Story:
         self.now = 1000
         self._names = itertools.count(1)
         self.add(MemberSet(GOVERNOR, Role.GOVERNOR))
-        self.set_policy(policy or make_policy())
+        self.add(PolicySet((policy or make_policy()).canonical() if first_policy is None else first_policy))
         self.add(MemberSet(AGGREGATOR, Role.AGGREGATOR))
         for site in SITES[:sites]:
             self.set_roles(site, Role.TRAINER)
@@ -150,12 +150,16 @@ class Bench:
         return self.blobs.open(write_model(self.layout, arrays, self.blobs.create()))
 
     def update(self, arrays: list[NDArray[Any]], site: int = 1) -> UpdateFile:
-        """Write an update from its arrays in layout order."""
-        whose = self.layout, SITES[site - 1], Content(Digest(bytes(32)), 1)
+        """Write an update from its arrays in layout order, and open it."""
+        base = Content(Digest(bytes(32)), 1)
+        content = self.put(arrays, site, base)
+        return UpdateFile.open(self.blobs.open(content), self.layout, SITES[site - 1], base, [Q24()])
+
+    def put(self, arrays: list[NDArray[Any]], site: int, base: Content) -> Content:
+        """Write a site's update to a base."""
         names = [slot.tensor.name for slot in self.layout.slots if slot.rule is not Rule.KEPT]
         named = dict(zip(names, arrays, strict=True))
-        content = write_integers(*whose, named, Q24(), self.blobs.create())
-        return UpdateFile.open(self.blobs.open(content), *whose, [Q24()])
+        return write_integers(self.layout, SITES[site - 1], base, named, Q24(), self.blobs.create())
 
     def merge(
         self, strategy: str, weights: Weights, rate: float, inputs: MergeInputs, *, threads: int = 1, **how: int

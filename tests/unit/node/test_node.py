@@ -208,12 +208,12 @@ async def test_a_version_that_does_not_follow_from_the_ledger_stops_it(tmp_path:
     simulation.submit(2)
     plan = await simulation.plan()
     honest = await simulation.manifest(plan)
-    await simulation.publish(plan, manifest=honest.model_copy(update={"divisor": 1}))
+    await simulation.publish(plan, manifest=honest.model_copy(update={"divisors": (1,)}))
     node = site.node()
     async with running(node) as work:
         await until(work, lambda: node.not_ready() is not None and "does not follow" in str(node.not_ready()))
         await until(work, lambda: node.status()["doing"] == "waiting")
-        assert "divisor: the manifest states 1, the ledger implies" in str(node.not_ready())
+        assert "divisors: the manifest states (1,), the ledger implies" in str(node.not_ready())
         assert (site.submitted, node.status()["version"]) == ([], None)
 
 

@@ -12,16 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedchain.core.errors import FedchainError, HeadMismatch
-from fedchain.core.ledger.records import Role, Seq, first_head, next_head
+from fedchain.core.ledger.records import PolicySet, Role, Seq, first_head, next_head
 from fedchain.core.rules.history import History
 from fedchain.core.rules.judged import Decision, Inspection
+from fedchain.core.rules.policy import fedbuff
+from fedchain.core.strategies.strategy import Weights
 from fedchain.core.updates.inspection import MALFORMED
 
 Make = Callable[..., Any]
 
 
 def decisions(story: Any) -> dict[Seq, Decision]:
-    return {entry.seq: entry.decision for entry in story.plan().entries}
+    return {entry.seq: entry.decision for entry in story.plan().updates}
 
 
 # Buffers and versions
@@ -39,7 +41,7 @@ def test_a_buffer_closes_with_its_kth_admitted_update(begin: Make, policy: Make)
     assert plan.parent == story.history.published[0].claim.model
     assert (plan.first, plan.through) == (story.history.published[0].record.seq + 1, seqs[-1])
     assert [entry.seq for entry in plan.merged] == seqs
-    assert later not in [entry.seq for entry in plan.entries]
+    assert later not in [entry.seq for entry in plan.updates]
 
 
 def test_rejected_updates_do_not_fill_a_buffer(begin: Make) -> None:
@@ -47,26 +49,29 @@ def test_rejected_updates_do_not_fill_a_buffer(begin: Make) -> None:
     bad, first, second = story.update(1), story.update(2), story.update(3)
     story.found[bad] = MALFORMED
     assert decisions(story) == {bad: Decision.MALFORMED, first: Decision.MERGED, second: Decision.MERGED}
-    assert [entry.weight for entry in story.plan().entries] == [0, 65536, 65536]
+    assert story.plan().weigh(None) == Weights(((65536, 65536),), (131072,))
 
 
 def test_nothing_is_decided_past_an_update_that_nobody_has_looked_at(begin: Make) -> None:
     story = begin()
     first, second, third = story.update(1), story.update(2), story.update(3)
-    state = story.history.buffer_state({})
+    state = story.history.open_buffer().judge({})
     assert [record.seq for record in state.to_inspect] == [first, second, third]
-    state = story.history.buffer_state({first: Inspection(None, 1), third: Inspection(None, 1)})
+    state = story.history.open_buffer().judge({first: Inspection(None, 1, 1), third: Inspection(None, 1, 1)})
     assert [record.seq for record in state.to_inspect] == [second]
     assert [entry.seq for entry in state.admitted] == [first]
     assert state.plan is None
-    assert story.history.buffer_state({first: Inspection(None, 1), second: Inspection(None, 1)}).plan is not None
+    assert (
+        story.history.open_buffer().judge({first: Inspection(None, 1, 1), second: Inspection(None, 1, 1)}).plan
+        is not None
+    )
 
 
 def test_a_closed_buffer_wants_nothing_of_the_next_one(begin: Make) -> None:
     story = begin()
-    looked_at = {story.update(site): Inspection(None, 1) for site in (1, 2)}
+    looked_at = {story.update(site): Inspection(None, 1, 1) for site in (1, 2)}
     story.update(3)
-    state = story.history.buffer_state(looked_at)
+    state = story.history.open_buffer().judge(looked_at)
     assert state.to_inspect == ()
     assert state.plan is not None
 
@@ -185,7 +190,7 @@ def test_a_policy_set_after_a_buffer_opened_waits_for_the_next_even_when_publish
     assert story.buffer_state().size == 2
 
 
-def test_a_document_that_is_no_policy_leaves_the_one_before_in_force(begin: Make, policy: Make) -> None:
+def test_a_document_that_is_not_a_policy_leaves_the_one_before_in_force(begin: Make, policy: Make) -> None:
     story = begin(policy(size=1))
     story.set_policy(None)
     story.update(1)
@@ -195,8 +200,7 @@ def test_a_document_that_is_no_policy_leaves_the_one_before_in_force(begin: Make
 
 
 def test_without_a_policy_the_first_one_set_later_holds(begin: Make, policy: Make) -> None:
-    story = begin()
-    story.history._policies.clear()
+    story = begin(first_policy=b"{}")
     with pytest.raises(FedchainError, match="no valid policy is set"):
         story.buffer_state()
     story.set_policy(policy(size=4))
@@ -210,13 +214,16 @@ def test_a_policy_is_in_force_from_its_own_record_on(begin: Make, policy: Make) 
     assert [story.history.policy(Seq(one))[0] for one in (0, 1, seq - 1, seq, seq + 1)] == [1, 1, 1, seq, seq]
 
 
-def test_policies_that_were_not_read_are_named(begin: Make, policy: Make) -> None:
-    story = begin()
-    content = story.content()
-    story.add(type(story.records[1].payload)(content))
-    assert story.history.unread_policies == [content]
-    story.history.learn_policy(content, policy())
-    assert story.history.unread_policies == []
+@pytest.mark.parametrize("data", [b"", b"{}", b"\xff", fedbuff().canonical() + b" ", fedbuff().canonical()[:-1]])
+def test_bytes_that_are_not_a_policy_are_named_and_change_nothing(begin: Make, policy: Make, data: bytes) -> None:
+    story = begin(policy(size=1))
+    record = story.add(PolicySet(data))
+    ((ignored, reason),) = story.history.ignored
+    assert ignored == record
+    assert reason.startswith("is not a policy, so the one before stays in force: policy: ")
+    assert story.history.policy(Seq(99)) == (1, policy(size=1))
+    seq = story.set_policy(policy(size=5))
+    assert story.history.policy(Seq(99)) == (seq, policy(size=5))
 
 
 # Records
@@ -240,7 +247,7 @@ def test_the_head_runs_over_all_records(begin: Make) -> None:
 def test_nothing_is_to_be_expected_before_genesis(begin: Make) -> None:
     history = History(begin().history.federation)
     with pytest.raises(FedchainError, match="genesis is not published yet"):
-        history.buffer_state({})
+        history.open_buffer().judge({})
 
 
 @given(st.lists(st.tuples(st.sampled_from("uuuuucb"), st.integers(1, 3), st.integers(0, 90)), max_size=30))
@@ -261,8 +268,8 @@ def test_histories_fed_alike_are_equal_however_they_are_fed(
     late = History(story.history.federation)
     for record in story.records:
         late.append(record)
-    late.learn_policy(story.records[1].payload.policy, policy(size=2, max_staleness=1))
     for manifest in story.manifests:
-        assert late.apply(manifest) == []
+        assert late.check(manifest) == []
+        late.apply(manifest)
     assert late.head == story.history.head
-    assert late.buffer_state(story.found) == story.history.buffer_state(story.found)
+    assert late.open_buffer().judge(story.found) == story.history.open_buffer().judge(story.found)

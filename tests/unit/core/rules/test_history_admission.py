@@ -10,13 +10,14 @@ import pytest
 from fedchain.core.ledger.records import Role, Seq
 from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.strategies.staleness import Polynomial
+from fedchain.core.strategies.strategy import Weights
 from fedchain.core.updates.inspection import MALFORMED, UNAVAILABLE
 
 Make = Callable[..., Any]
 
 
 def decisions(story: Any) -> dict[Seq, Decision]:
-    return {entry.seq: entry.decision for entry in story.plan().entries}
+    return {entry.seq: entry.decision for entry in story.plan().updates}
 
 
 def test_a_site_has_its_quota_in_each_buffer(begin: Make, policy: Make) -> None:
@@ -86,7 +87,7 @@ def test_staleness_is_bounded_by_the_policy(begin: Make, policy: Make, bound: in
         assert story.publish() == []
     seq = story.update(2, base=0)
     story.update(3, base=2)
-    entry = story.plan().entries[0]
+    entry = story.plan().updates[0]
     assert (entry.seq, entry.staleness, entry.decision) == (seq, 2, decision)
 
 
@@ -95,7 +96,7 @@ def test_a_base_must_be_published_before_the_update(begin: Make) -> None:
     early = story.update(1, base=1)
     story.update(2)
     story.update(3)
-    entries = {entry.seq: entry for entry in story.plan().entries}
+    entries = {entry.seq: entry for entry in story.plan().updates}
     assert entries[early].decision is Decision.UNKNOWN_BASE
     assert entries[early].staleness is None
     assert story.publish() == []  # version 1 exists now, but not when `early` was submitted
@@ -115,11 +116,10 @@ def test_roles_are_those_at_the_updates_seq(begin: Make, sites: list[Any]) -> No
     }  # fmt: skip
 
 
-def test_a_bounded_norm_is_wanted_until_it_is_known(begin: Make, policy: Make) -> None:
+def test_a_norm_is_bounded_by_the_policy(begin: Make, policy: Make) -> None:
     story = begin(policy(size=1, max_norm=1.0))
     seq = story.update(1)
-    story.found[seq] = Inspection(None, max_abs=1)
-    assert [record.seq for record in story.buffer_state().to_inspect] == [seq]
+    assert [record.seq for record in story.history.open_buffer().judge({}).to_inspect] == [seq]
     story.found[seq] = Inspection(None, max_abs=1, norm2=2**60 + 1)
     later = story.update(2)
     story.found[later] = Inspection(None, max_abs=1, norm2=2**60)
@@ -140,5 +140,4 @@ def test_weights_follow_from_staleness(begin: Make, policy: Make, staleness: int
         assert story.publish() == []
     story.update(2, base=0)
     plan = story.plan()
-    assert plan.merged[0].weight == 65536 // (staleness + 1) ** 2
-    assert plan.divisor == 65536
+    assert plan.weigh(None) == Weights(((65536 // (staleness + 1) ** 2,),), (65536,))

@@ -16,6 +16,8 @@ from numpy._core._multiarray_umath import (  # type: ignore[attr-defined]
     __cpu_features__,
 )
 
+from fedchain.core.strategies.registry import STRATEGIES
+
 PROGRAM = Path(__file__).with_name("exactness.py")
 VARIABLES = {"NPY_DISABLE_CPU_FEATURES", "ATEN_CPU_CAPABILITY", "OPENBLAS_CORETYPE", "OMP_NUM_THREADS"}
 
@@ -43,8 +45,8 @@ def plain() -> dict[str, Any]:
 
 
 def test_threads_chunks_and_order_do_not_matter(plain: dict[str, Any]) -> None:
-    for combiner in ("mean", "mixing"):
-        ways = {name: cid for name, cid in plain["found"].items() if name.startswith(combiner)}
+    for strategy in STRATEGIES:
+        ways = {name: cid for name, cid in plain["found"].items() if name.startswith(strategy)}
         assert len(ways) == 10
         assert len(set(ways.values())) == 1, ways
     assert plain["features"] == OPTIONAL

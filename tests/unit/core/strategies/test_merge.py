@@ -11,13 +11,17 @@ import pytest
 
 from fedchain.core.errors import Corrupt, PlanError
 from fedchain.core.formats.layout import Rule
-from fedchain.core.formats.modelfile import read_model
+from fedchain.core.formats.modelfile import read_model, write_model
 from fedchain.core.ledger.content import Content, Digest
+from fedchain.core.ledger.records import Version
 from fedchain.core.rules.policy import fedasync, fedavg, fedbuff
-from fedchain.core.strategies.merge import Merge, MergeInputs, prepare
-from fedchain.core.strategies.registry import COMBINERS
+from fedchain.core.strategies.mean import Mean
+from fedchain.core.strategies.merge import Merge, MergeInputs
+from fedchain.core.strategies.registry import STRATEGIES
 from fedchain.core.strategies.strategy import Weights
 from fedchain.core.updates.fixed_point import BLOCK
+from fedchain.replica.recompute import recompute, run_merge
+from fedchain.store.alone import LoneStore
 
 Make = Callable[..., Any]
 
@@ -37,7 +41,7 @@ def test_fedbuff_by_hand(bench: Make, weigh: Make) -> None:
     """Two updates of +1 and -½, the second one version late: x + (1 - 46340/65536/2) / 2."""
     table = bench({"w": f32(0, 10)})
     weights = weigh(fedbuff(size=2), [(0, 1), (1, 1)])
-    assert weights == Weights((65536, 46340), 131072)
+    assert weights == Weights(((65536, 46340),), (131072,))
     one, half = 2**24, -(2**23)
     updates = [table.update([i32(one, one)]), table.update([i32(half, half)], site=2)]
     parent = table.model({"w": f32(0, 10)})
@@ -51,7 +55,7 @@ def test_fedavg_by_hand(bench: Make, weigh: Make) -> None:
     """Sites with 1 and 4 samples change a parameter by 5 and 0: the mean is 1."""
     table = bench({"w": f32(5)})
     weights = weigh(fedavg(), [(0, 1), (0, 4)])
-    assert weights == Weights((16384, 65536), 81920)
+    assert weights == Weights(((16384, 65536),), (81920,))
     updates = [table.update([i32(5 * 2**24)]), table.update([i32(0)], site=2)]
     data = table.merge("mean", weights, 1.0, MergeInputs(table.model({"w": f32(5)}), updates, updates[0]))
     assert np.frombuffer(data[-4:], np.float32).tolist() == [6]
@@ -61,8 +65,8 @@ def test_fedasync_mixes_with_the_site_and_not_with_its_change(bench: Make) -> No
     """A site went from its base 2 to 3; the global model is at 10 by now: ½ · 10 + ½ · 3."""
     table = bench({"w": f32(0)})
     update = table.update([i32(2**24)])
-    sources = MergeInputs(table.model({"w": f32(10)}), [update], update, base=table.model({"w": f32(2)}))
-    data = table.merge("mixing", Weights((65536,), 65536), 0.5, sources)
+    sources = MergeInputs(table.model({"w": f32(10)}), [update], update, bases=[table.model({"w": f32(2)})])
+    data = table.merge("mixing", Weights(((65536,),), (65536,)), 0.5, sources)
     assert np.frombuffer(data[-4:], np.float32).tolist() == [6.5]
 
 
@@ -75,7 +79,7 @@ def test_every_element_of_odd_sizes_is_merged_once(bench: Make, size: int) -> No
     table = bench({"w": x})
     updates = [table.update([np.full(size, 2**24, np.int32)], site) for site in (1, 2, 3)]
     sources = MergeInputs(table.model({"w": x}), updates, updates[0])
-    merged = table.merge("mean", Weights((65536,) * 3, 3 * 65536), 1.0, sources)
+    merged = table.merge("mean", Weights(((65536,) * 3,), (3 * 65536,)), 1.0, sources)
     assert np.array_equal(np.frombuffer(merged[-4 * size :], np.float32), x + 1)
 
 
@@ -93,11 +97,11 @@ def test_chunks_threads_and_order_change_no_byte(bench: Make) -> None:
     parent = table.model(model | {"n": np.arange(300)})
     each = (65536, 46340, 1, 37837)
     sources = MergeInputs(parent, updates, updates[2])
-    expected = table.merge("mean", Weights(each, sum(each)), 0.7, sources)
+    expected = table.merge("mean", Weights((each,), (sum(each),)), 0.7, sources)
     reverse = MergeInputs(parent, updates[::-1], updates[2])
-    assert table.merge("mean", Weights(each[::-1], sum(each)), 0.7, reverse) == expected
+    assert table.merge("mean", Weights((each[::-1],), (sum(each),)), 0.7, reverse) == expected
     for threads, chunk in [(1, 999), (3, 1000), (2, 1 << 10), (4, 4 * BLOCK + 4), (7, 1 << 30)]:
-        weights = Weights(each, sum(each))
+        weights = Weights((each,), (sum(each),))
         assert table.merge("mean", weights, 0.7, sources, threads=threads, chunk=chunk) == expected
 
 
@@ -116,7 +120,7 @@ def test_freshest_and_kept_tensors_come_through(bench: Make) -> None:
         table.update([i32(0, 0), np.array(6), np.array([7, 8], np.uint8)], site=1),
         table.update([i32(0, 0), np.array(9), np.array([0, 255], np.uint8)], site=2),
     ]
-    weights = Weights((1, 1), 2)
+    weights = Weights(((1, 1),), (2,))
     data = table.merge("mean", weights, 1.0, MergeInputs(table.model(model), updates, updates[1]), chunk=5)
     writer = table.blobs.create()
     writer.write(data)
@@ -141,10 +145,10 @@ def test_the_freshest_update_has_the_newest_base_and_of_equals_comes_last(begin:
 
 
 def test_nothing_moves_where_every_weight_is_nought(bench: Make) -> None:
-    x = f32(-0.0, np.float32(1e-45), 3.25)
+    x = f32(-(2.0**-126), 2.0**-126, 3.25)
     table = bench({"w": x})
     update = table.update([i32(5, 5, 5)])
-    merged = table.merge("mean", Weights((0,), 0), 1.0, MergeInputs(table.model({"w": x}), [update], update))
+    merged = table.merge("mean", Weights(((0,),), (0,)), 1.0, MergeInputs(table.model({"w": x}), [update], update))
     assert merged[-12:] == x.tobytes()
 
 
@@ -153,7 +157,7 @@ def test_a_model_with_nothing_to_merge(bench: Make) -> None:
     update = table.update([np.zeros((0, 2), np.int32), np.array(2)])
     merged = table.merge(
         "mean",
-        Weights((1,), 1),
+        Weights(((1,),), (1,)),
         1.0,
         MergeInputs(table.model({"n": np.array(1), "empty": np.zeros((0, 2), np.float32)}), [update], update),
     )
@@ -167,10 +171,11 @@ def test_the_largest_sums_are_exact(bench: Make, weigh: Make) -> None:
     """32,767 updates of weight 2^16 and the largest |q|: the most that a policy allows."""
     policy = fedbuff(size=2**15 - 1)
     weights = weigh(policy, [(0, 1)] * (2**15 - 1))
-    assert sum(weights.each) * (2**31 - 1) < 2**63
+    (row,) = weights.rows
+    assert sum(row) * (2**31 - 1) < 2**63
     table = bench({"w": f32(0)})
     update = table.update([i32(-(2**31) + 1)])
-    sources = MergeInputs(table.model({"w": f32(0)}), [update] * len(weights.each), update)
+    sources = MergeInputs(table.model({"w": f32(0)}), [update] * len(row), update)
     merged = table.merge("mean", weights, 1.0, sources)
     assert merged[-4:] == f32(-(2**31 - 1) / 2**24).tobytes()
 
@@ -181,7 +186,7 @@ def test_weights_that_a_64_bit_sum_cannot_carry_are_refused(weigh: Make) -> None
 
 
 def test_mixing_takes_one_update(weigh: Make) -> None:
-    with pytest.raises(PlanError, match="mixing merges one change at a time, not 2"):
+    with pytest.raises(PlanError, match="mixing takes one update at a time, not 2"):
         weigh(fedasync(), [(0, 1)] * 2)
 
 
@@ -191,6 +196,8 @@ def test_a_damaged_file_leaves_nothing(bench: Make) -> None:
     whole = table.update([np.zeros(3 * BLOCK, np.int32)])
 
     class Short:
+        """A file that ends early."""
+
         size = whole.blob.size
 
         def read_into(self, offset: int, out: memoryview) -> None:
@@ -217,29 +224,37 @@ def test_a_damaged_file_leaves_nothing(bench: Make) -> None:
         def abort(self) -> None:
             self.ended.append("aborted")
 
-    merge = Merge(
-        table.layout,
-        COMBINERS["mean"],
-        Weights((1,), 1),
-        1.0,
-        MergeInputs(parent, [replace(whole, blob=Short())], whole),
-    )
+    weights, inputs = Weights(((1,),), (1,)), MergeInputs(parent, [replace(whole, blob=Short())], whole)
+    merge = Merge(table.layout, STRATEGIES["mean"], Mean(), weights, inputs)
     for threads in (1, 2):
         out = Watched()
         with pytest.raises(Corrupt, match="the bytes end early"):
-            merge.run(out, threads=threads, chunk=BLOCK)
+            run_merge(merge, lambda out=out: out, threads, chunk=BLOCK)  # type: ignore[misc]
         assert out.ended == ["aborted"]
+    out = Watched()
+    with pytest.raises(Corrupt, match="the bytes end early"):
+        merge.run(lambda: out, chunk=BLOCK)
+    assert out.ended == ["aborted"]
 
 
-def test_a_plan_becomes_a_merge(begin: Make, bench: Make) -> None:
-    story = begin()
-    story.update(1)
-    story.update(2)
-    plan = story.plan()
+@pytest.mark.parametrize("rows", [((1,),), ((1, 1, 1),), ((1, 1), (1,))])
+def test_weights_for_other_updates_are_refused(bench: Make, rows: tuple[tuple[int, ...], ...]) -> None:
     table = bench({"w": f32(1)})
-    updates = [table.update([i32(2**24)], site) for site in (1, 2)]
-    merge = prepare(plan, table.layout, MergeInputs(table.model({"w": f32(1)}), updates, updates[1]))
-    assert merge.weights == Weights((65536, 65536), 131072)
-    assert merge.rate == plan.policy.rate
-    content = merge.run(table.blobs.create())
-    assert read_model(table.layout, table.blobs.open(content))["w"].tolist() == [2]
+    updates = [table.update([i32(2)], site) for site in (1, 2)]
+    merge = MergeInputs(table.model({"w": f32(1)}), updates, updates[0])
+    with pytest.raises(PlanError, match=f"weights for {len(rows[-1])} updates, but 2 are given"):
+        table.merge("mean", Weights(rows, (1,) * len(rows)), 1.0, merge)
+
+
+async def test_a_plan_becomes_a_merge(begin: Make, bench: Make) -> None:
+    story = begin()
+    table = bench({"w": f32(1)})
+    parent = write_model(table.layout, {"w": f32(1)}, table.blobs.create())
+    for site in (1, 2):
+        story.update(site, content=table.put([i32(2**24)], site, parent))
+    plan = story.plan()
+    plan = replace(plan, parent=parent, bases={Version(0): parent})
+    made = await recompute(plan, table.layout, LoneStore(table.blobs), table.blobs.create)
+    assert plan.weigh(made.gram) == Weights(((65536, 65536),), (131072,))
+    assert (made.plan, made.gram, made.merged.state) == (plan, None, {})
+    assert read_model(table.layout, table.blobs.open(made.merged.model))["w"].tolist() == [2]
