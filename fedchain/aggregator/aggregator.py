@@ -62,7 +62,7 @@ class Aggregator(Service):
         self._claimed: Seq | None = None
         """The record in which this aggregator claimed the version that it made last."""
         self._version = Gauge("fedchain_version", "Newest published version", registry=self.registry)
-        self._published = Counter("fedchain_published", "Versions published by this daemon", registry=self.registry)
+        self._published = Counter("fedchain_published", "Claims recorded by this daemon", registry=self.registry)
         self._merging = Histogram("fedchain_merge_seconds", "Seconds to merge a version", registry=self.registry)
 
     async def run(self) -> None:
@@ -166,11 +166,12 @@ class Aggregator(Service):
             self.follower.faults.append(Fault(published, (found,)))
 
     async def _hold(self, version: int) -> None:
-        """Have a settled version's model here; merge it once more where no peer has it."""
-        model = self.follower.history.published[version].claim.model
+        """Have what the next version changes here, model and state; merge it once more where no peer has it."""
         manifest = self.follower.manifests.get(version)
+        state = manifest.state.values() if manifest and manifest.state else ()
         try:
-            await self._store.fetch(model)
+            for content in (self.follower.history.published[version].claim.model, *(blob.content for blob in state)):
+                await self._store.fetch(content)
         except Unavailable as error:
             if version == 0 or manifest is None:
                 raise

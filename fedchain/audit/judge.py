@@ -12,6 +12,7 @@ from typing import Final
 
 from fedchain.audit.findings import Findings, Rule
 from fedchain.audit.formatting import record_text, version_evidence
+from fedchain.core.errors import PlanError
 from fedchain.core.ledger.records import Seq, UpdateSubmitted
 from fedchain.core.rules.buffer import BufferState
 from fedchain.core.rules.history import History, Published
@@ -22,11 +23,11 @@ from fedchain.core.rules.manifest import (
     described,
     differences,
     genesis_manifest,
-    manifest_of,
+    manifest_as_stated,
     update_line,
 )
 from fedchain.core.rules.plan import Plan
-from fedchain.core.strategies.merge import Merged
+from fedchain.core.strategies.strategy import Weights
 from fedchain.core.updates.inspection import UNAVAILABLE
 
 Facts = Mapping[Seq, Inspection]
@@ -53,6 +54,8 @@ class Judge:
         self._lines = {Seq(line.seq): line for line in stated.updates}
         self._named: set[Seq] = set()
         """Updates about which there is a finding already."""
+        self._implied_of: tuple[BufferState, dict[Seq, UpdateLine]] | None = None
+        """The lines that a state implies, for the state asked about last."""
         self._is_judgeable = True
         """False once the manifest admits what no content could have admitted: the rest may follow from that."""
 
@@ -90,9 +93,9 @@ class Judge:
     def _is_of(self, state: BufferState) -> bool:
         """Tell whether the version was made by this state's plan, so that the lie is in the manifest alone."""
         plan = state.plan
-        if plan is None:
+        if plan is None or not _is_weighable(plan, self._stated):
             return False
-        divisors = plan.weigh(self._stated.gram_matrix).divisors
+        divisors = self._implied(plan).divisors
         return (plan.through, divisors) == (self._version.claim.through, self._stated.divisors)
 
     def _compare_accounts(self, honest: BufferState) -> set[Seq]:
@@ -149,6 +152,8 @@ class Judge:
             keys = [key for key in UpdateLine.model_fields if getattr(line, key) != getattr(ours, key)]
             if not self._is_judgeable:
                 keys = [key for key in keys if key not in ("decision", "weights")]
+            if state.plan is not None and not _is_weighable(state.plan, self._stated):
+                keys = [key for key in keys if key != "weights"]
             if not keys:
                 return
             stated = ", ".join(f"{key}={getattr(line, key)}" for key in keys)
@@ -169,22 +174,32 @@ class Judge:
             return
         ours = self._implied(plan)
         ours = ours.model_copy(update={"through": claim.through, "updates": ()})
-        if not (self._is_judgeable and is_closed):
-            ours = ours.model_copy(update={"divisors": self._stated.divisors})
+        if not (self._is_judgeable and is_closed and _is_weighable(plan, self._stated)):
+            ours = ours.model_copy(update={"divisors": self._stated.divisors, "integers": self._stated.integers})
         for found in differences(self._stated.model_copy(update={"updates": ()}), ours):
             self._find(Rule.MANIFEST_KEY, found.where, found.stated, found.expected)
 
     def _implied(self, plan: Plan) -> Manifest:
         """Describe a plan with what only the manifest can say: the model, the state, the Gram matrix."""
-        state = {name: blob.content for name, blob in (self._stated.state or {}).items()}
-        merged = Merged(self._version.claim.model, state)
-        return manifest_of(self._history.federation, plan, merged, self._stated.gram_matrix)
+        weights = None if _is_weighable(plan, self._stated) else Weights()
+        return manifest_as_stated(self._history.federation, plan, self._version.claim.model, self._stated, weights)
 
     def _implied_lines(self, state: BufferState) -> dict[Seq, UpdateLine]:
         """Describe the updates that a state decides: of an open buffer only those admitted."""
-        lines = map(update_line, state.admitted) if state.plan is None else self._implied(state.plan).updates
-        return {Seq(line.seq): line for line in lines}
+        if self._implied_of is None or self._implied_of[0] is not state:
+            lines = map(update_line, state.admitted) if state.plan is None else self._implied(state.plan).updates
+            self._implied_of = state, {Seq(line.seq): line for line in lines}
+        return self._implied_of[1]
 
     def _find(self, rule: Rule, where: str, stated: object, expected: object, **more: str | int) -> None:
         subject = f"version {self._version.version}, {where}"
         self._findings.find(rule, subject, stated, expected, version_evidence(self._version), **more)
+
+
+def _is_weighable(plan: Plan, stated: Manifest) -> bool:
+    """Tell whether the Gram matrix that a manifest states can be that of a plan's updates."""
+    try:
+        plan.weigh(stated.gram_matrix)
+    except PlanError:
+        return False
+    return True

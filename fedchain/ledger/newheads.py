@@ -19,6 +19,9 @@ from fedchain.ledger.endpoint import shown
 
 log = logging.getLogger(__name__)
 
+logging.getLogger("web3.providers").setLevel(logging.WARNING)
+"""Below that it writes whole URLs, in which access keys stand."""
+
 _SILENCE_S: Final = 60.0
 """After so long without a block a look is taken anyway: a subscription can be lost while its connection stands."""
 
@@ -51,13 +54,14 @@ class NewHeads:
             try:
                 await self._subscribe()
             except (WebSocketException, Web3Exception, OSError) as error:
-                log.warning("no news of blocks from %s (%s): looking from time to time", shown(self._url), error)
+                name = type(error.__cause__ or error).__name__  # web3's message has the whole URL, access key included
+                log.warning("no news of blocks from %s (%s): looking from time to time", shown(self._url), name)
             await self._note(connected=False)
             await asyncio.sleep(self._retry_s)
 
     async def _subscribe(self) -> None:
         """Follow one connection until it is lost."""
-        async with AsyncWeb3(WebSocketProvider(self._url, max_connection_retries=1)) as web3:
+        async with AsyncWeb3(WebSocketProvider(self._url, {"close_timeout": 1.0}, max_connection_retries=1)) as web3:
             await web3.eth.subscribe("newHeads")
             log.info("%s tells of new blocks", shown(self._url))
             await self._note(connected=True)

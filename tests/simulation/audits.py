@@ -24,7 +24,7 @@ async def audit(
 ) -> Report:
     """Judge a simulated federation; where nothing is found in it as it is, the oracle must find the same versions."""
     report = await audit_alone(world, sources=sources, ledger=ledger, copy=copy)
-    if report.exit_code == 0 and ledger is None:
+    if report.exit_code == 0 and ledger is None and report.recomputed == report.versions - 1:
         assert len(agree(world.chain.federation, world.chain.records, world.blobs)) == report.versions
     return report
 

@@ -6,7 +6,7 @@ gives the lying value to `publish` or `submit`, and everything else stays true.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -35,7 +35,7 @@ from fedchain.core.ledger.records import (
     address,
 )
 from fedchain.core.ports import Blobs
-from fedchain.core.rules.history import History
+from fedchain.core.rules.history import History, Published
 from fedchain.core.rules.judged import Inspection
 from fedchain.core.rules.manifest import Manifest, genesis_manifest, manifest_of
 from fedchain.core.rules.plan import Plan
@@ -46,7 +46,7 @@ from fedchain.core.updates.updatefile import write_update
 from fedchain.ledger.memory import FEDERATION, MemoryChain
 from fedchain.replica.follower import Follower
 from fedchain.replica.inspector import Inspector, decide
-from fedchain.replica.recompute import recompute
+from fedchain.replica.recompute import Recomputed, recompute
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
 
@@ -92,6 +92,7 @@ class Simulation:
         self.random = np.random.default_rng(self.seed)
         self.layout: Layout = layout_of(self.genesis(), {"mask": Rule.KEPT})
         self.follower = Follower(self.ledger, self.store)
+        self._history = History(self.federation)
 
     def genesis(self) -> Arrays:
         """Make version 0: two merged tensors, a counter that the freshest update brings, a mask that stays."""
@@ -136,12 +137,12 @@ class Simulation:
         """Publish version 0; what is given stands in for the model, or for keys of its manifest."""
         model = model or write_model(self.layout, self.genesis(), self.blobs.create())
         manifest = genesis_manifest(self.chain.federation, model).model_copy(update=changes)
-        return self.claim(AGGREGATOR, 0, through, model, self.put(manifest.canonical()))
+        return self.act(AGGREGATOR, self.claim(0, through, model, self.put(manifest.canonical())))
 
-    def claim(self, actor: Address, version: int, through: int, model: Content, manifest: Content) -> Record:
-        """Claim a version on the head after record `through`."""
-        head = self.chain.heads[through + 1]
-        return self.act(actor, ModelPublished(Version(version), Seq(through), head, model, manifest))
+    def claim(self, version: int, through: int, model: Content, manifest: Content) -> ModelPublished:
+        """Make the claim of a version: on the head after record `through`, or after the last one before it."""
+        head = self.chain.heads[min(through + 1, len(self.chain.records))]
+        return ModelPublished(Version(version), Seq(through), head, model, manifest)
 
     def set_policy(self, policy: Policy) -> Record:
         """Let the governor set a policy."""
@@ -149,7 +150,7 @@ class Simulation:
 
     def model(self, version: int) -> Content:
         """Name the model of a version."""
-        return self.claims[version].model
+        return self.published[version].claim.model
 
     def train(self, number: int, base: int, scale: float = 0.1) -> Content:
         """Train a site's update to a base: noise of the given size; returns the stored update."""
@@ -185,15 +186,14 @@ class Simulation:
     @property
     def versions(self) -> int:
         """How many versions are published."""
-        return len(self.claims)
+        return len(self.published)
 
     @property
-    def claims(self) -> list[ModelPublished]:
-        """The claims that are versions, by number."""
-        history = History(self.chain.federation)
-        for record in self.chain.records:
-            history.append(record)
-        return [version.claim for version in history.published]
+    def published(self) -> Sequence[Published]:
+        """The claims that are versions."""
+        for record in self.chain.records[self._history.length :]:
+            self._history.append(record)
+        return self._history.published
 
     async def plan(self, inspections: Mapping[Seq, Inspection] | None = None) -> Plan:
         """Judge the open buffer as the rules say, but for the inspections given; it must have closed."""
@@ -206,11 +206,20 @@ class Simulation:
 
     async def merge(self, plan: Plan) -> Content:
         """Merge a plan into a stored model."""
-        return (await recompute(plan, self.layout, self.store, self.blobs.create)).merged.model
+        return (await self.made(plan)).merged.model
+
+    async def made(self, plan: Plan) -> Recomputed:
+        """Merge a plan into stored files."""
+        return await recompute(plan, self.layout, self.store, self.blobs.create)
 
     async def manifest(self, plan: Plan, model: Content | None = None) -> Manifest:
-        """Describe a plan and its result."""
-        return manifest_of(self.chain.federation, plan, Merged(model or await self.merge(plan)))
+        """Describe a plan and its result, or another model than its result."""
+        if model and not plan.strategy.state and not plan.strategy.needs_gram:
+            return manifest_of(self.chain.federation, plan, Merged(model))
+        made = await self.made(plan)
+        return manifest_of(
+            self.chain.federation, plan, Merged(model or made.merged.model, made.merged.state), made.gram
+        )
 
     async def publish(
         self,
@@ -227,7 +236,7 @@ class Simulation:
         manifest = manifest or await self.manifest(plan, model)
         named = self.put(manifest if isinstance(manifest, bytes) else manifest.canonical())
         last = plan.through if through is None else Seq(through)
-        return self.claim(actor, plan.version, last, model, named)
+        return self.act(actor, self.claim(plan.version, last, model, named))
 
     async def round(self, *numbers: int) -> Record:
         """Let sites submit on the newest version, and publish what they make."""

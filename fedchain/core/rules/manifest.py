@@ -12,12 +12,12 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from fedchain.core.formats.document import U64, Blob, Count, Document
-from fedchain.core.ledger.content import Content
+from fedchain.core.ledger.content import NOTHING, Content
 from fedchain.core.ledger.records import Address, Federation, Seq, Version
 from fedchain.core.rules.judged import Decision, Inspection, JudgedUpdate
 from fedchain.core.rules.plan import Plan
 from fedchain.core.strategies.merge import Merged
-from fedchain.core.strategies.strategy import Gram
+from fedchain.core.strategies.strategy import Gram, Weights
 
 FORMAT: Final = "fedchain/manifest/2"
 
@@ -137,9 +137,11 @@ def genesis_manifest(federation: Federation, model: Content) -> Manifest:
     )
 
 
-def manifest_of(federation: Federation, plan: Plan, merged: Merged, gram: Gram | None = None) -> Manifest:
-    """Describe a version that was merged by a plan; raises PlanError."""
-    weights = plan.weigh(gram)
+def manifest_of(
+    federation: Federation, plan: Plan, merged: Merged, gram: Gram | None = None, weights: Weights | None = None
+) -> Manifest:
+    """Describe a version that was merged by a plan, by the plan's weights unless others are given; raises PlanError."""
+    weights = plan.weigh(gram) if weights is None else weights
     columns = dict(zip((update.seq for update in plan.merged), zip(*weights.rows, strict=True), strict=False))
     return Manifest(
         federation=_federation(federation),
@@ -155,6 +157,20 @@ def manifest_of(federation: Federation, plan: Plan, merged: Merged, gram: Gram |
         state=_state(merged.state),
         result=_named(merged.model),
     )
+
+
+def manifest_as_stated(
+    federation: Federation, plan: Plan, model: Content, stated: Manifest, weights: Weights | None = None
+) -> Manifest:
+    """Describe a version by its plan; what contents alone give, its state and Gram matrix, is taken as stated.
+
+    A vector that the strategy does not have is left out, one that is not stated is named as nothing. Raises PlanError
+    where the plan cannot be weighed by the matrix and no weights are given.
+    """
+    named = stated.state or {}
+    state = {name: named[name].content if name in named else NOTHING for name in plan.strategy.state}
+    gram = stated.gram_matrix if plan.strategy.needs_gram else None
+    return manifest_of(federation, plan, Merged(model, state), gram, weights)
 
 
 def update_line(update: JudgedUpdate, weights: tuple[int, ...] = ()) -> UpdateLine:

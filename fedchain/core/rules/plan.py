@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fedchain.core.errors import PlanError
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import Seq, Version
 from fedchain.core.rules.judged import Decision, JudgedUpdate
 from fedchain.core.rules.policy import Policy
 from fedchain.core.strategies.registry import STRATEGIES
-from fedchain.core.strategies.strategy import Cohort, Gram, Strategy, Weights
+from fedchain.core.strategies.strategy import Cohort, Gram, Strategy, Weights, is_gram
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,5 +48,15 @@ class Plan:
         return max(self.merged, key=lambda update: (update.base, update.seq), default=None)
 
     def weigh(self, gram: Gram | None) -> Weights:
-        """Decide the merge's integers; `gram` where the strategy needs it. Raises PlanError."""
+        """Decide the merge's integers; `gram` where the strategy needs it.
+
+        What a manifest states is weighed too, so raises PlanError where a merged update was not measured, or `gram`
+        cannot be the Gram matrix of the merged updates and the strategy's vectors.
+        """
+        unmeasured = [one.seq for one in self.merged if one.inspection is None or one.inspection.failure is not None]
+        if unmeasured:
+            raise PlanError(f"update {unmeasured[0]} is merged, but nothing is stated of its size")
+        count = len(self.merged) + len(self.strategy.gram_state)
+        if self.strategy.needs_gram and (gram is None or not is_gram(gram, count)):
+            raise PlanError(f"strategy {self.strategy.name} weighs by the Gram matrix of {count} vectors: this is none")
         return self.strategy.weigh(Cohort(self.merged, gram), self.policy.strategy)

@@ -149,12 +149,9 @@ class Merge:
     def _block(self, room: _Room, lo: int, hi: int, span: Span, out: Outputs) -> None:
         block = room.filled(lo, hi, span)
         x, state = self.strategy.step(block, self.weights, self.parameters)
-        values = out[""][: hi - lo]
-        np.copyto(values, x)
-        np.copyto(values, block.x, where=~np.isfinite(x))
-        values[np.abs(values) < TINY] = 0
+        _write(x, block.x, out[""][: hi - lo])
         for name in self.strategy.state:
-            out[name][: hi - lo] = state[name]
+            _write(state[name], block.state[name], out[name][: hi - lo])
 
     def _carried(self, chunk: int) -> Iterator[bytes]:
         """Yield the tensors that are not merged: freshest ones from their update, kept ones from the parent."""
@@ -173,7 +170,7 @@ class _Room:
     def __init__(self, merge: Merge, n: int) -> None:
         strategy, updates = merge.strategy, len(merge.inputs.updates)
         self._merge = merge
-        self._sums = np.empty((len(merge.weights.rows), n), np.int64)
+        self._sums = np.empty((0 if strategy.takes is Takes.UPDATES else len(merge.weights.rows), n), np.int64)
         self._product = np.empty(n, np.int64)
         self._q = np.empty((updates if strategy.takes is Takes.UPDATES else 1, n), np.int32)
         self._x = np.empty(n, np.float32)
@@ -213,6 +210,14 @@ class _Room:
             for total, row in zip(sums, self._merge.weights.rows, strict=True):
                 np.multiply(q, np.int64(row[index]), out=product, dtype=np.int64)
                 np.add(total, product, out=total)
+
+
+def _write(result: NDArray[Any], before: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write a result: what is not finite keeps the parent's value, what is not a normal float32 becomes +0."""
+    np.copyto(out, result)
+    if out.dtype == np.float32:
+        np.copyto(out, before, where=~np.isfinite(result))
+        out[np.abs(out) < TINY] = 0
 
 
 def _from(outputs: Outputs, start: int) -> Outputs:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Final, Union
+from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from fedchain.core.strategies.strategy import Parameters, Preset, Strategy
 
@@ -25,11 +26,14 @@ PRESETS: Final[dict[str, Preset]] = {
 }
 """Algorithms by name."""
 
-if TYPE_CHECKING:
-    AnyParameters = Parameters
-else:
-    AnyParameters = Annotated[
-        Union[tuple(strategy.parameters for strategy in STRATEGIES.values())],  # noqa: UP007 - made at run time
-        Field(discriminator="name"),
-    ]
-"""What a policy's `strategy` may be."""
+
+class _OneOfThem:
+    """The schema of AnyParameters: the parameters of the strategy that `name` names."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices = {name: handler.generate_schema(strategy.parameters) for name, strategy in STRATEGIES.items()}
+        return core_schema.tagged_union_schema(dict(choices), discriminator="name")
+
+
+AnyParameters = Annotated[Parameters, _OneOfThem()]
+"""What a policy's `strategy` may be: the parameters of any strategy."""

@@ -25,6 +25,16 @@ Gram = Sequence[Sequence[int]]
 """Σ q_i q_j in units of 2^-60, exact: the updates in their order, then the strategy's state vectors that join them."""
 
 
+def is_gram(rows: Gram, count: int) -> bool:
+    """Tell whether rows may be a Gram matrix: square, symmetric, and G_ij² ≤ G_ii G_jj (Cauchy and Schwarz)."""
+    if len(rows) != count or any(len(row) != count for row in rows):
+        return False
+    pairs = [(i, j) for i in range(count) for j in range(i + 1)]
+    return all(
+        rows[i][j] == rows[j][i] and rows[i][i] >= 0 and rows[i][j] ** 2 <= rows[i][i] * rows[j][j] for i, j in pairs
+    )
+
+
 class Parameters(Document):
     """What a policy says of its strategy; each strategy has a subclass with a name and fields of its own."""
 
@@ -77,7 +87,7 @@ class Block:
     x: NDArray[np.float32]
     """The parent's values, (n,)."""
     sums: NDArray[np.int64]
-    """Σ w_i q_i, (rows, n): exact, so order and grouping of the sum are free."""
+    """Σ w_i q_i, (rows, n) for a strategy that takes sums, else (0, n): exact, so order and grouping are free."""
     updates: NDArray[np.int32]
     """q, (K, n) for a strategy that takes updates, else (0, n)."""
     bases: NDArray[np.float32]
