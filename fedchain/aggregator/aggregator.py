@@ -23,7 +23,7 @@ from fedchain.core.rules.manifest import Discrepancy, Manifest
 from fedchain.core.rules.plan import Plan
 from fedchain.daemon.service import Pace, Service
 from fedchain.replica.follower import Fault, Follower
-from fedchain.replica.recompute import Recomputed, plan_again, recompute
+from fedchain.replica.recompute import plan_again, recompute
 
 log = logging.getLogger(__name__)
 
@@ -178,11 +178,8 @@ class Aggregator(Service):
             log.warning("version %d: %s; merging it again", version, error)
             await self._hold(version - 1)
             plan = plan_again(manifest, self.follower.manifests.get(version - 1), self.follower.history)
-            await self._merge(plan)
-
-    async def _merge(self, plan: Plan) -> Recomputed:
-        layout, create = await self.follower.layout(), self._store.local.create
-        return await recompute(plan, layout, self._store, create, threads=self._threads, offload=self._offload)
+            layout, create = await self.follower.layout(), self._store.local.create
+            await recompute(plan, layout, self._store, create, threads=self._threads, offload=self._offload)
 
     async def _publish(self, plan: Plan) -> None:
         """Merge and publish, or make again what is published and lost.
@@ -192,7 +189,8 @@ class Aggregator(Service):
         history = self.follower.history
         self.activity.doing = f"merging version {plan.version}"
         started = self._clock.monotonic()
-        made = await self._merge(plan)
+        layout, create = await self.follower.layout(), self._store.local.create
+        made = await recompute(plan, layout, self._store, create, threads=self._threads, offload=self._offload)
         self._merging.observe(self._clock.monotonic() - started)
         self._made, model = made.manifest(history.federation), made.merged.model
         manifest = await self._offload(put, self._store.local, self._made.canonical())

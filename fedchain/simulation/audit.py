@@ -9,7 +9,7 @@ from fedchain.audit.report import Report
 from fedchain.audit.sources import LocalSource, Source
 from fedchain.audit.verify import verify
 from fedchain.core.ports import Ledger
-from fedchain.simulation.federation import World
+from fedchain.simulation.world import World
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
 

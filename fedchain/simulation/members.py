@@ -19,8 +19,9 @@ from fedchain.node.journal import SqliteJournal
 from fedchain.node.node import Node
 from fedchain.node.options import NodeOptions
 from fedchain.simulation.clock import DAY, VirtualLoop, inline
-from fedchain.simulation.federation import AGGREGATOR, Federation
+from fedchain.simulation.federation import Federation
 from fedchain.simulation.training import SimulatedTraining
+from fedchain.simulation.world import AGGREGATOR
 
 OPTIONS: Final = NodeOptions()
 

@@ -12,7 +12,7 @@ from fedchain.audit.report import Report
 from fedchain.audit.sources import Source
 from fedchain.core.ports import Ledger
 from fedchain.simulation.audit import audit as audit_alone
-from fedchain.simulation.federation import World
+from fedchain.simulation.world import World
 
 
 async def audit(

@@ -27,9 +27,10 @@ from fedchain.core.updates.encodings.registry import ENCODINGS
 from fedchain.crypto.eip712 import sign_update
 from fedchain.node.options import NodeOptions
 from fedchain.simulation.clock import DAY, running_clock
-from fedchain.simulation.federation import AGGREGATOR, AUDITOR, FIRST_SITE, GOVERNOR, STANDBY, Federation, key
+from fedchain.simulation.federation import Federation
 from fedchain.simulation.members import Services
 from fedchain.simulation.training import SimulatedTraining
+from fedchain.simulation.world import AGGREGATOR, AUDITOR, FIRST_SITE, GOVERNOR, STANDBY, key
 
 
 async def deployed(**how: Any) -> Federation:

@@ -9,8 +9,9 @@ import pytest
 from fedchain.core.errors import LedgerError, LedgerUnreachable
 from fedchain.core.ledger.records import MemberSet, Role, Seq
 from fedchain.simulation.clock import START, running_clock
-from fedchain.simulation.federation import AGGREGATOR, AUDITOR, GOVERNOR, STANDBY, Federation
+from fedchain.simulation.federation import Federation
 from fedchain.simulation.ledger import MemberLedger
+from fedchain.simulation.world import AGGREGATOR, AUDITOR, GOVERNOR, STANDBY
 
 DOWN = LedgerUnreachable("down")
 ADMIT = MemberSet(AUDITOR, Role.AUDITOR)

@@ -11,9 +11,10 @@ from fedchain.core.errors import TaskError
 from fedchain.core.ledger.records import UpdateSubmitted
 from fedchain.core.rules.policy import fedbuff
 from fedchain.simulation.clock import DAY
-from fedchain.simulation.federation import AGGREGATOR, Federation
+from fedchain.simulation.federation import Federation
 from fedchain.simulation.members import Services
 from fedchain.simulation.training import SimulatedTraining
+from fedchain.simulation.world import AGGREGATOR
 
 
 @pytest.fixture

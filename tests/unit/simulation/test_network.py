@@ -10,8 +10,8 @@ from fedchain.core.errors import Unavailable
 from fedchain.core.formats.document import put
 from fedchain.core.ledger.content import Content
 from fedchain.simulation.clock import running_clock
-from fedchain.simulation.federation import AGGREGATOR, AUDITOR, GOVERNOR, STANDBY
 from fedchain.simulation.network import AllBlobs, Network
+from fedchain.simulation.world import AGGREGATOR, AUDITOR, GOVERNOR, STANDBY
 from fedchain.store.memory import MemoryBlobs
 
 DATA = b"weights" * 1000
