@@ -1,14 +1,14 @@
 """One federation in virtual time behind the real ports: for tests, and for trying a policy before people live with it.
 
     async def month() -> None:
-        federation = Federation(sites=5, policy=fedbuff(size=3))
-        await federation.deploy()
-        async with Services(federation) as services:
+        simulation = Simulation(sites=5, policy=fedbuff(size=3))
+        await simulation.deploy()
+        async with Services(simulation) as services:
             services.start_aggregator()
             for number in range(5):
                 services.start_node(number, seconds=600)
-            await services.until(lambda: federation.versions > 100)
-        assert (await audit(federation)).exit_code == 0
+            await services.until(lambda: simulation.versions > 100)
+        assert (await audit(simulation)).exit_code == 0
 
     run(month())
 

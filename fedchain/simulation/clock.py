@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from selectors import DefaultSelector, SelectorKey
+from threading import active_count
 from typing import Any, Final, ParamSpec, TypeVar, TypeVarTuple, Unpack
 
 _Args = ParamSpec("_Args")
@@ -25,6 +26,13 @@ _TICK: Final = 1e-6
 """What time is rounded to, in seconds: more than the error of a floating-point time in this century."""
 
 
+_THREADS_S: Final = 10.0
+"""Real seconds to wait for a thread that asyncio does not know of, when nothing else can ever happen."""
+
+Ready = list[tuple[SelectorKey, int]]
+"""What a selector found, and for which events."""
+
+
 class Deadlock(RuntimeError):
     """Everybody waits, and no timer, thread or socket will ever wake anybody."""
 
@@ -33,6 +41,8 @@ class VirtualClock:
     """A clock that is moved; the port `Clock` (core/ports.py)."""
 
     def __init__(self, start: float = START) -> None:
+        self.sleeps: list[float] = []
+        """Every sleep asked for, in order."""
         self._start = start
         self._passed = 0.0
 
@@ -50,11 +60,13 @@ class VirtualClock:
 
     async def sleep(self, seconds: float) -> None:
         """Return after so many seconds; on a loop that does not run on this clock, move it."""
+        self.sleeps.append(seconds)
         loop = asyncio.get_running_loop()
         if isinstance(loop, VirtualLoop) and loop.clock is self:
             await asyncio.sleep(seconds)
         else:
             self.advance(seconds)
+            await asyncio.sleep(0)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -67,7 +79,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._threads = 0
         """Calls in executors that have not ended."""
-        super().__init__(_Selector(self._nothing_ready))
+        self._ready_keys = _Selector(self._nothing_ready)
+        super().__init__(self._ready_keys)
         self._clock_resolution = _TICK  # asyncio's own: what is due within it is due now
 
     def time(self) -> float:
@@ -103,13 +116,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _thread_ended(self, _future: asyncio.Future[Any]) -> None:
         self._threads -= 1
 
-    def _nothing_ready(self, timeout: float | None) -> bool:
-        """Wake those who waited for this, or move time; tell whether a thread has to be waited for instead.
+    def _nothing_ready(self, timeout: float | None) -> Ready:
+        """Wait for threads, wake those who waited for this, or move time.
 
         `timeout` are the seconds until the next timer is due; None where there is none. Raises Deadlock.
         """
         if self._threads:
-            return True
+            return self._ready_keys.wait(None)
         woken = [future for moves, future in self._waiting if moves <= self._moves]
         self._waiting = [(moves, future) for moves, future in self._waiting if moves > self._moves]
         if woken:
@@ -117,27 +130,54 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 if not future.done():
                     future.set_result(None)
         elif timeout is None:
+            # A thread that was started by somebody else, as a trainer's, may still end and wake this loop.
+            if active_count() > 1 and (ready := self._ready_keys.wait(_THREADS_S)):
+                return ready
             tasks = sorted(task.get_name() + " " + str(task.get_coro()) for task in asyncio.all_tasks(self))
             raise Deadlock(f"nothing is scheduled, and these tasks wait forever: {'; '.join(tasks)}")
         else:
             self.clock.advance(max(timeout, _TICK))
             self._moves += 1
-        return False
+        return []
 
 
 class _Selector(DefaultSelector):
-    """A selector that never blocks, but for threads."""
+    """A selector that never blocks by itself."""
 
-    def __init__(self, nothing_ready: Callable[[float | None], bool]) -> None:
+    def __init__(self, nothing_ready: Callable[[float | None], Ready]) -> None:
         super().__init__()
         self._nothing_ready = nothing_ready
 
-    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+    def select(self, timeout: float | None = None) -> Ready:
         """Return what is ready; where nothing is, let virtual time pass."""
-        ready = super().select(0)
-        if ready or (timeout is not None and timeout <= 0):
-            return ready
-        return super().select(None) if self._nothing_ready(timeout) else []
+        ready = self.wait(0)
+        return ready if ready or (timeout is not None and timeout <= 0) else self._nothing_ready(timeout)
+
+    def wait(self, seconds: float | None) -> Ready:
+        """Block for so many real seconds, or until something is ready."""
+        return super().select(seconds)
+
+
+async def until(condition: Callable[[], bool], *work: asyncio.Task[Any], timeout_s: float = DAY) -> None:
+    """Let time pass until a condition holds, which is asked whenever nothing is left to do at a moment.
+
+    Raises TimeoutError, and what any of the tasks ended with.
+    """
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop), "only on a virtual loop: clock.run"
+    end = loop.time() + timeout_s
+    stop = loop.call_at(end, lambda: None)  # time stops here, whoever else waits for longer
+    try:
+        await loop.settled()
+        while not condition():
+            for task in work:
+                if task.done():
+                    task.result()
+            if loop.time() >= end:
+                raise TimeoutError(f"it did not come to pass within {timeout_s} s")
+            await loop.settled(moments=1)
+    finally:
+        stop.cancel()
 
 
 def run(main: Coroutine[Any, Any, _Result], clock: VirtualClock | None = None) -> _Result:

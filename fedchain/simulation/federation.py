@@ -6,7 +6,7 @@ for what an honest member would write, and everything else stays true. So a lyin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -46,7 +46,17 @@ from fedchain.simulation.training import Arrays, trained
 from fedchain.simulation.world import AGGREGATOR, AUDITOR, FIRST_SITE, GOVERNOR, STANDBY, World, member
 
 
-class Federation(World):
+def model_of(elements: int) -> Arrays:
+    """Make a model: two merged tensors, a counter that the freshest update brings, a mask that stays."""
+    return {
+        "weight": np.linspace(-1, 1, elements, dtype=np.float32),
+        "bias": np.zeros(3, np.float32),
+        "steps": np.zeros((), np.int64),
+        "mask": np.ones(5, np.uint8),
+    }
+
+
+class Simulation(World):
     """A federation with a script. More than 12 methods because each is one act of one member."""
 
     def __init__(
@@ -57,28 +67,20 @@ class Federation(World):
         elements: int = 12,
         seed: int = 0,
         clock: VirtualClock | None = None,
-        blobs: Callable[[Address], Blobs] | None = None,
+        heap: Blobs | None = None,
+        start: Arrays | None = None,
         federation: records.Federation = FEDERATION,
         contract: type[MemoryChain] = MemoryChain,
     ) -> None:
-        """Begin with nothing but the ledger; `elements` are those of the model's largest tensor."""
-        super().__init__(clock=clock, blobs=blobs, federation=federation, contract=contract)
+        """Begin with nothing but the ledger; version 0 is `start`, or made of so many `elements`."""
+        super().__init__(clock=clock, heap=heap, federation=federation, contract=contract)
         self.sites = [self.site(number) for number in range(sites)]
         self.policy = policy or fedbuff(size=2, per_site=2, timeout_s=600)
-        self.elements = elements
         self.seed = seed
-        self.layout: Layout = layout_of(self.genesis(), {"mask": Rule.KEPT})
+        self.start = start or model_of(elements)
+        self.layout: Layout = layout_of(self.start, {"mask": Rule.KEPT} if "mask" in self.start else {})
         self.follower = Follower(self.ledger, self.store, offload=inline)
         self._trainings = 0
-
-    def genesis(self) -> Arrays:
-        """Make version 0: two merged tensors, a counter that the freshest update brings, a mask that stays."""
-        return {
-            "weight": np.linspace(-1, 1, self.elements, dtype=np.float32),
-            "bias": np.zeros(3, np.float32),
-            "steps": np.zeros((), np.int64),
-            "mask": np.ones(5, np.uint8),
-        }
 
     @staticmethod
     def site(number: int) -> Address:
@@ -112,11 +114,11 @@ class Federation(World):
 
     # sites
 
-    def train(self, number: int, base: int, scale: float = 0.1) -> Content:
-        """Train a site's update to a base: noise of the given size; returns the stored update."""
+    def train(self, number: int, base: int, scale: float = 0.1, shift: float = 0.0) -> Content:
+        """Train a site's update to a base: noise of the given size, and a shift; returns the stored update."""
         self._trainings += 1
         old = read_model(self.layout, self.blobs.open(self.model(base)))
-        new = trained(old, (self.seed << 32) + self._trainings, scale)
+        new = trained(old, (self.seed << 32) + self._trainings, scale, shift)
         out = self.network.link(self.site(number)).blobs.create()
         return write_update(self.layout, self.site(number), self.model(base), new, old, self.policy.encodings[0], out)
 
@@ -192,7 +194,7 @@ class Federation(World):
     def publish_genesis(self, *, model: Content | None = None, through: int = 0, **changes: object) -> Record:
         """Publish version 0; what is given stands in for the model, or for keys of its manifest."""
         out = self.network.link(AGGREGATOR).blobs.create()
-        model = model or write_model(self.layout, self.genesis(), out)
+        model = model or write_model(self.layout, self.start, out)
         manifest = genesis_manifest(self.chain.federation, model).model_copy(update=changes)
         return self.claim(AGGREGATOR, 0, through, model, self.put(manifest.canonical(), AGGREGATOR))
 

@@ -18,8 +18,8 @@ from fedchain.daemon.service import Pace, Service
 from fedchain.node.journal import SqliteJournal
 from fedchain.node.node import Node
 from fedchain.node.options import NodeOptions
-from fedchain.simulation.clock import DAY, VirtualLoop, inline
-from fedchain.simulation.federation import Federation
+from fedchain.simulation.clock import DAY, inline, until
+from fedchain.simulation.federation import Simulation
 from fedchain.simulation.training import SimulatedTraining
 from fedchain.simulation.world import AGGREGATOR
 
@@ -49,15 +49,15 @@ class Process:
 class Services:
     """The services of a federation; leaving the block stops them.
 
-    Whoever has been started is reached by the others as long as it runs; `federation.cut` and `heal` are for outages.
+    Whoever has been started is reached by the others as long as it runs; `simulation.cut` and `heal` are for outages.
     """
 
-    def __init__(self, federation: Federation, *, pace: Pace | None = None, folder: Path | None = None) -> None:
+    def __init__(self, simulation: Simulation, *, pace: Pace | None = None, folder: Path | None = None) -> None:
         """Prepare; journals are files in the folder, or in memory where there is none."""
-        self.federation = federation
+        self.simulation = simulation
         self.processes: dict[Address, Process] = {}
         """Those that run, and those that ended by themselves."""
-        jitter = Random(federation.seed).random  # noqa: S311 - not a secret
+        jitter = Random(simulation.seed).random  # noqa: S311 - not a secret
         self._pace = pace or Pace(idle_s=60.0, random=jitter)  # the chain in memory tells at once what is new
         self._folder = folder
         self._journals: dict[Address, LastingJournal] = {}
@@ -78,14 +78,14 @@ class Services:
 
     def start_aggregator(self, member: Address = AGGREGATOR, *, unavailable_after_s: float = 60.0) -> Service:
         """Start an aggregator, with nothing but its blobs."""
-        federation = self.federation
+        simulation = self.simulation
 
         def start() -> Service:
             return Aggregator(
                 member,
-                federation.ledger_of(member),
-                federation.network.store(member),
-                clock=federation.clock,
+                simulation.ledger_of(member),
+                simulation.network.store(member),
+                clock=simulation.clock,
                 offload=inline,
                 threads=1,
                 unavailable_after_s=unavailable_after_s,
@@ -98,17 +98,17 @@ class Services:
         self, number: int, *, seconds: float = 60.0, training: Training | None = None, options: NodeOptions = OPTIONS
     ) -> Service:
         """Start a site's node, which trains so many seconds at a time unless it is given a training of its own."""
-        federation, member = self.federation, self.federation.site(number)
-        seeded = replace(options, seed=options.seed or federation.seed * 1000 + number)
+        simulation, member = self.simulation, self.simulation.site(number)
+        seeded = replace(options, seed=options.seed or simulation.seed * 1000 + number)
 
         def start() -> Service:
             return Node(
                 member,
-                federation.ledger_of(member),
-                federation.network.store(member),
-                training=training or SimulatedTraining(federation.clock, seconds, samples=100 + number),
+                simulation.ledger_of(member),
+                simulation.network.store(member),
+                training=training or SimulatedTraining(simulation.clock, seconds, samples=100 + number),
                 journal=self.journal(member),
-                clock=federation.clock,
+                clock=simulation.clock,
                 offload=inline,
                 options=seeded,
                 pace=self._pace,
@@ -137,13 +137,13 @@ class Services:
             if not process.work.cancelled():
                 raise
         finally:
-            self.federation.network.cut(member)
+            self.simulation.network.cut(member)
 
     async def kill(self, member: Address) -> None:
         """Stop a member's service as SIGKILL does: from this moment on nothing it does reaches anybody."""
-        ledger = self.federation.ledger_of(member)
+        ledger = self.simulation.ledger_of(member)
         ledger.fail(LedgerUnreachable(f"{member} was killed"))
-        self.federation.network.cut(member)
+        self.simulation.network.cut(member)
         await self.stop(member)
         ledger.mend()
 
@@ -152,18 +152,10 @@ class Services:
 
         Raises TimeoutError with what everybody does, and what a service ended with.
         """
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop), "services are simulated on a virtual loop: clock.run"
-        end = loop.time() + timeout_s
-        loop.call_at(end, _nothing)  # so that time stops here, whoever else waits for longer
-        await loop.settled()
-        while not condition():
-            for process in self.processes.values():
-                if process.work.done():
-                    process.work.result()
-            if loop.time() >= end:
-                raise TimeoutError(f"not within {timeout_s} s: {self._doing()}")
-            await loop.settled(moments=1)
+        try:
+            await until(condition, *(process.work for process in self.processes.values()), timeout_s=timeout_s)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {self._doing()}") from None
 
     def _doing(self) -> str:
         states = [(member, process.service) for member, process in self.processes.items()]
@@ -171,12 +163,8 @@ class Services:
 
     def _start(self, member: Address, start: Callable[[], Service]) -> Service:
         assert member not in self.processes, f"{member} runs already"
-        self.federation.network.heal(member)
+        self.simulation.network.heal(member)
         service = start()
         work = asyncio.get_running_loop().create_task(service.run(), name=f"{type(service).__name__} {member}")
         self.processes[member] = Process(service, work, start)
         return service
-
-
-def _nothing() -> None:
-    """Be due."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fedchain.core.errors import Unavailable
@@ -39,17 +38,17 @@ class Link:
 class Network:
     """All members' blobs, and who reaches whom."""
 
-    def __init__(self, clock: Clock, blobs: Callable[[Address], Blobs] = lambda _member: MemoryBlobs()) -> None:
-        """Begin without members; `blobs` makes those of one, or returns one heap for all."""
+    def __init__(self, clock: Clock, heap: Blobs | None = None) -> None:
+        """Begin without members; each has blobs of its own, unless all share one heap."""
         self._clock = clock
-        self._blobs = blobs
+        self._heap = heap
         self.links: dict[Address, Link] = {}
         """By member, in the order in which they are asked."""
 
     def link(self, member: Address) -> Link:
         """Return a member's link; one who is new joins."""
         if member not in self.links:
-            self.links[member] = Link(self._blobs(member))
+            self.links[member] = Link(self._heap or MemoryBlobs())
         return self.links[member]
 
     def store(self, member: Address) -> NetworkStore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
@@ -50,14 +50,14 @@ class World:
         self,
         *,
         clock: VirtualClock | None = None,
-        blobs: Callable[[Address], Blobs] | None = None,
+        heap: Blobs | None = None,
         federation: records.Federation = FEDERATION,
         contract: type[MemoryChain] = MemoryChain,
     ) -> None:
-        """Make the ledger with its first record; `blobs` makes those of a member, or returns one heap for all."""
+        """Make the ledger with its first record; members have blobs of their own, or share one heap."""
         self.clock = clock or running_clock()
         self.chain = contract(GOVERNOR, lambda: int(self.clock.now()), is_signed, federation)
-        self.network = Network(self.clock) if blobs is None else Network(self.clock, blobs)
+        self.network = Network(self.clock, heap)
         self.blobs = AllBlobs(self.network, GOVERNOR)
         """Everybody's, as one."""
         self.store = LoneStore(self.blobs)

@@ -27,115 +27,115 @@ from fedchain.core.updates.encodings.registry import ENCODINGS
 from fedchain.crypto.eip712 import sign_update
 from fedchain.node.options import NodeOptions
 from fedchain.simulation.clock import DAY, running_clock
-from fedchain.simulation.federation import Federation
+from fedchain.simulation.federation import Simulation
 from fedchain.simulation.members import Services
 from fedchain.simulation.training import SimulatedTraining
 from fedchain.simulation.world import AGGREGATOR, AUDITOR, FIRST_SITE, GOVERNOR, STANDBY, key
 
 
-async def deployed(**how: Any) -> Federation:
-    federation = Federation(**how)
-    await federation.deploy()
-    return federation
+async def deployed(**how: Any) -> Simulation:
+    simulation = Simulation(**how)
+    await simulation.deploy()
+    return simulation
 
 
 def start(services: Services, seconds: float = 60.0, *, slow: float = 1.0) -> None:
     """Start an aggregator and all nodes, which train so many seconds, the first one `slow` times as long."""
     services.start_aggregator()
-    for number in range(len(services.federation.sites)):
+    for number in range(len(services.simulation.sites)):
         services.start_node(number, seconds=seconds if number else seconds * slow)
 
 
-def updates_of(federation: Federation, number: int) -> int:
-    return len(federation.records_of(UpdateSubmitted, federation.site(number)))
+def updates_of(simulation: Simulation, number: int) -> int:
+    return len(simulation.records_of(UpdateSubmitted, simulation.site(number)))
 
 
 async def test_a_slow_site_keeps_nobody_waiting() -> None:
-    federation = await deployed(sites=5, policy=fedbuff(size=3))
-    async with Services(federation) as services:
+    simulation = await deployed(sites=5, policy=fedbuff(size=3))
+    async with Services(simulation) as services:
         start(services, slow=10.0)
-        await services.until(lambda: federation.versions > 30)
-    report = await clean(federation)
-    assert updates_of(federation, 0) * 5 < updates_of(federation, 1)
-    assert federation.clock.monotonic() < 31 * 120
-    slow = [line for n in range(1, 31) for line in federation.manifest_of(n).updates if line.site == federation.site(0)]
+        await services.until(lambda: simulation.versions > 30)
+    report = await clean(simulation)
+    assert updates_of(simulation, 0) * 5 < updates_of(simulation, 1)
+    assert simulation.clock.monotonic() < 31 * 120
+    slow = [line for n in range(1, 31) for line in simulation.manifest_of(n).updates if line.site == simulation.site(0)]
     assert [line.decision for line in slow] == ["merged"] * len(slow)
     assert max(line.staleness or 0 for line in slow) >= 5
     assert report.decisions == {"merged": 90}
 
 
 async def test_a_standby_takes_over_from_an_aggregator_that_was_killed() -> None:
-    federation = await deployed(sites=3, policy=fedbuff(size=2))
-    async with Services(federation) as services:
+    simulation = await deployed(sites=3, policy=fedbuff(size=2))
+    async with Services(simulation) as services:
         start(services)
-        await services.until(lambda: federation.versions > 5)
+        await services.until(lambda: simulation.versions > 5)
         await services.kill(AGGREGATOR)
-        for one in federation.published:  # its disk is gone with it
+        for one in simulation.published:  # its disk is gone with it
             for content in (one.claim.model, one.claim.manifest):
-                if federation.network.link(AGGREGATOR).blobs.has(content) and one.version:
-                    federation.network.link(AGGREGATOR).blobs.forget(content)
+                if simulation.network.link(AGGREGATOR).blobs.has(content) and one.version:
+                    simulation.network.link(AGGREGATOR).blobs.forget(content)
         services.start_aggregator(STANDBY)
-        await services.until(lambda: federation.versions > 10)
-    makers = [one.record.actor for one in federation.published]
+        await services.until(lambda: simulation.versions > 10)
+    makers = [one.record.actor for one in simulation.published]
     assert set(makers[:6]) == {AGGREGATOR}
     assert set(makers[6:]) == {STANDBY}
-    await clean(federation)
+    await clean(simulation)
 
 
 async def test_two_aggregators_make_the_same_versions() -> None:
-    federation = await deployed(sites=3, policy=fedbuff(size=2))
-    async with Services(federation) as services:
+    simulation = await deployed(sites=3, policy=fedbuff(size=2))
+    async with Services(simulation) as services:
         start(services)
         services.start_aggregator(STANDBY)
-        await services.until(lambda: federation.versions > 10)
+        await services.until(lambda: simulation.versions > 10)
         assert [process.service.not_ready() for process in services.processes.values()] == [None] * 5
-    await clean(federation)
+    await clean(simulation)
 
 
 async def test_a_site_that_is_offline_for_a_day_goes_on_afterwards() -> None:
-    federation = await deployed(sites=3, policy=fedbuff(size=2))
-    site = federation.site(0)
-    async with Services(federation) as services:
+    simulation = await deployed(sites=3, policy=fedbuff(size=2))
+    site = simulation.site(0)
+    async with Services(simulation) as services:
         start(services, 1800.0)
-        await services.until(lambda: updates_of(federation, 0) == 3)
-        federation.cut(site)
+        await services.until(lambda: updates_of(simulation, 0) == 3)
+        simulation.cut(site)
         offline = services.processes[site].service
         await services.until(lambda: "is cut off" in str(offline.not_ready()))
-        begun, before = federation.clock.monotonic(), federation.versions
-        await services.until(lambda: federation.clock.monotonic() > begun + DAY, 2 * DAY)
-        assert federation.versions > before + 40
-        assert updates_of(federation, 0) == 3
-        federation.heal(site)
-        await services.until(lambda: updates_of(federation, 0) >= 6)
+        begun, before = simulation.clock.monotonic(), simulation.versions
+        await services.until(lambda: simulation.clock.monotonic() > begun + DAY, 2 * DAY)
+        assert simulation.versions > before + 40
+        assert updates_of(simulation, 0) == 3
+        simulation.heal(site)
+        await services.until(lambda: updates_of(simulation, 0) >= 6)
         assert offline.not_ready() is None
-    assert (await audit(federation)).exit_code == 0
+    assert (await audit(simulation)).exit_code == 0
 
 
 async def test_buffers_that_do_not_fill_are_closed_by_time() -> None:
-    federation = await deployed(sites=2, policy=fedbuff(size=5, timeout_s=900))
-    async with Services(federation) as services:
+    simulation = await deployed(sites=2, policy=fedbuff(size=5, timeout_s=900))
+    async with Services(simulation) as services:
         start(services)
-        await services.until(lambda: federation.versions > 4)
-    closings = federation.records_of(BufferClosed)
+        await services.until(lambda: simulation.versions > 4)
+    closings = simulation.records_of(BufferClosed)
     assert len(closings) == 4
     for number, closing in enumerate(closings, 1):
-        manifest = federation.manifest_of(number)
+        manifest = simulation.manifest_of(number)
         assert manifest.through == closing.seq
-        first = federation.chain.records[manifest.updates[0].seq]
+        first = simulation.chain.records[manifest.updates[0].seq]
         assert 900 <= closing.time - first.time <= 900 + 15
-    await clean(federation)
+    await clean(simulation)
 
 
 async def test_a_policy_changes_while_everybody_works() -> None:
-    federation = await deployed(sites=3, policy=fedbuff(size=2))
-    async with Services(federation) as services:
+    simulation = await deployed(sites=3, policy=fedbuff(size=2))
+    async with Services(simulation) as services:
         start(services)
-        await services.until(lambda: federation.versions > 3)
+        await services.until(lambda: simulation.versions > 3)
         for policy in (fedavg(), preset("median", size=3), fedasync()):
-            seq, before = federation.set_policy(policy).seq, federation.versions
-            await services.until(lambda before=before: federation.versions > before + 3)
-            assert federation.manifest_of(federation.versions - 1).policy == seq
-    await clean(federation)
+            seq, before = simulation.set_policy(policy).seq, simulation.versions
+            await services.until(lambda before=before: simulation.versions > before + 3)
+            assert simulation.manifest_of(simulation.versions - 1).policy == seq
+    await clean(simulation)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -146,62 +146,62 @@ async def test_every_preset_and_encoding(name: str, encoding: str) -> None:
     policy = Policy(
         **{**dict(policy), "encodings": (ENCODINGS[encoding].parameters.model_validate({"name": encoding}),)}
     )
-    federation = await deployed(sites=3, policy=policy, elements=5000)
-    async with Services(federation) as services:
+    simulation = await deployed(sites=3, policy=policy, elements=5000)
+    async with Services(simulation) as services:
         start(services, slow=2.0)
-        await services.until(lambda: federation.versions > 5)
-    await clean(federation)
+        await services.until(lambda: simulation.versions > 5)
+    await clean(simulation)
 
 
 async def test_nodes_that_replay_attest_each_version_once_and_report() -> None:
-    federation = await deployed(sites=3, policy=fedbuff(size=2))
-    async with Services(federation) as services:
+    simulation = await deployed(sites=3, policy=fedbuff(size=2))
+    async with Services(simulation) as services:
         services.start_aggregator()
         for number in range(2):
             services.start_node(number)
         services.start_node(2, options=NodeOptions(verify="replay", report=True))
-        await services.until(lambda: federation.versions > 4)
-    seqs = [record.payload.seq for record in federation.records_of(Attested)]  # type: ignore[attr-defined]
-    assert seqs[:3] == [one.record.seq for one in federation.published[1:4]]
+        await services.until(lambda: simulation.versions > 4)
+    seqs = [record.payload.seq for record in simulation.records_of(Attested)]  # type: ignore[attr-defined]
+    assert seqs[:3] == [one.record.seq for one in simulation.published[1:4]]
     assert len(set(seqs)) == len(seqs)
-    assert len(federation.records_of(EvaluationReported)) >= 4
-    await clean(federation)
+    assert len(simulation.records_of(EvaluationReported)) >= 4
+    await clean(simulation)
 
 
 async def test_versions_grow_by_what_sites_add() -> None:
-    federation = await deployed(sites=3, policy=fedavg())
-    async with Services(federation) as services:
+    simulation = await deployed(sites=3, policy=fedavg())
+    async with Services(simulation) as services:
         services.start_aggregator()
         for number in range(3):
-            services.start_node(number, training=SimulatedTraining(federation.clock, scale=0.0, shift=0.01))
-        await services.until(lambda: federation.versions > 3)
-    models = [read_model(federation.layout, federation.blobs.open(federation.model(n))) for n in (0, 3)]
+            services.start_node(number, training=SimulatedTraining(simulation.clock, scale=0.0, shift=0.01))
+        await services.until(lambda: simulation.versions > 3)
+    models = [read_model(simulation.layout, simulation.blobs.open(simulation.model(n))) for n in (0, 3)]
     assert np.allclose(models[1]["weight"] - models[0]["weight"], 0.03, atol=1e-6)
     assert models[1]["steps"] == 3
-    await clean(federation)
+    await clean(simulation)
 
 
-async def play(seed: int, versions: int) -> Federation:
+async def play(seed: int, versions: int) -> Simulation:
     """Five unequal sites, one far away, one that drops out for a while, and two aggregators of which one is killed."""
-    federation = Federation(sites=5, policy=fedbuff(size=3, timeout_s=600), seed=seed)
-    federation.slow(federation.site(1), 3.0)
-    await federation.deploy()
-    async with Services(federation) as services:
+    simulation = Simulation(sites=5, policy=fedbuff(size=3, timeout_s=600), seed=seed)
+    simulation.slow(simulation.site(1), 3.0)
+    await simulation.deploy()
+    async with Services(simulation) as services:
         start(services, slow=10.0)
         services.start_aggregator(STANDBY)
-        await services.until(lambda: federation.versions > versions // 3)
-        federation.cut(federation.site(2))
+        await services.until(lambda: simulation.versions > versions // 3)
+        simulation.cut(simulation.site(2))
         await services.kill(AGGREGATOR)
-        await services.until(lambda: federation.versions > 2 * versions // 3)
-        federation.heal(federation.site(2))
+        await services.until(lambda: simulation.versions > 2 * versions // 3)
+        simulation.heal(simulation.site(2))
         services.restart(AGGREGATOR)
-        await services.until(lambda: federation.versions > versions)
-    return federation
+        await services.until(lambda: simulation.versions > versions)
+    return simulation
 
 
 async def test_two_hundred_versions() -> None:
-    federation = await play(seed=3, versions=200)
-    await clean(federation)
+    simulation = await play(seed=3, versions=200)
+    await clean(simulation)
 
 
 SCRIPT = """
@@ -224,10 +224,10 @@ async def test_the_same_seed_gives_the_same_records() -> None:
 async def test_another_seed_gives_other_records() -> None:
     heads = []
     for seed in (1, 2):
-        federation = Federation(seed=seed)
-        await federation.deploy()
-        federation.submit(0)
-        heads.append(federation.chain.head)
+        simulation = Simulation(seed=seed)
+        await simulation.deploy()
+        simulation.submit(0)
+        heads.append(simulation.chain.head)
     assert heads[0] != heads[1]
 
 
@@ -235,58 +235,58 @@ async def test_another_seed_gives_other_records() -> None:
 
 
 async def test_a_wrong_result_stops_every_node_that_replays_and_is_found() -> None:
-    federation = await deployed(sites=3, policy=fedbuff(size=2))
-    async with Services(federation) as services:
+    simulation = await deployed(sites=3, policy=fedbuff(size=2))
+    async with Services(simulation) as services:
         for number in range(3):
             services.start_node(number, options=NodeOptions(verify="replay"))
-        await services.until(lambda: len(federation.records_of(UpdateSubmitted)) >= 2)
-        await federation.publish(model=federation.model(0), actor=STANDBY)
-        nodes = [services.processes[site].service for site in federation.sites]
+        await services.until(lambda: len(simulation.records_of(UpdateSubmitted)) >= 2)
+        await simulation.publish(model=simulation.model(0), actor=STANDBY)
+        nodes = [services.processes[site].service for site in simulation.sites]
         await services.until(lambda: all("does not follow" in str(node.not_ready()) for node in nodes))
         assert all(STANDBY in str(node.not_ready()) for node in nodes)
-    finding = sole(await audit(federation))
+    finding = sole(await audit(simulation))
     assert (finding.rule, finding.subject) == (Rule.VERSION_RESULT, "version 1")
 
 
 async def test_withheld_and_spoiled_contents_come_to_the_same_versions_for_all() -> None:
-    federation = await deployed(sites=3, policy=fedbuff(size=2, timeout_s=600))
-    async with Services(federation) as services:
+    simulation = await deployed(sites=3, policy=fedbuff(size=2, timeout_s=600))
+    async with Services(simulation) as services:
         start(services)
-        held = federation.submit(0)
-        spoiled = federation.submit(1)
+        held = simulation.submit(0)
+        spoiled = simulation.submit(1)
         assert isinstance(held.payload, UpdateSubmitted)
         assert isinstance(spoiled.payload, UpdateSubmitted)
-        federation.network.withhold(federation.site(0), held.payload.content)
-        federation.network.falsify(federation.site(1), spoiled.payload.content, b"other bytes")
-        await services.until(lambda: federation.versions > 3)
-    lines = {line.seq: line.decision for line in federation.manifest_of(1).updates}
+        simulation.network.withhold(simulation.site(0), held.payload.content)
+        simulation.network.falsify(simulation.site(1), spoiled.payload.content, b"other bytes")
+        await services.until(lambda: simulation.versions > 3)
+    lines = {line.seq: line.decision for line in simulation.manifest_of(1).updates}
     assert (lines[held.seq], lines[spoiled.seq]) == ("unavailable", "unavailable")
-    assert (await audit(federation)).exit_code == 0
+    assert (await audit(simulation)).exit_code == 0
 
 
 async def test_acts_of_any_member() -> None:
-    federation = await deployed()
-    record = federation.submit(0)
-    federation.attest(AUDITOR, record.seq)
-    federation.submit(1)
-    await federation.publish()
-    federation.erase(record)
+    simulation = await deployed()
+    record = simulation.submit(0)
+    simulation.attest(AUDITOR, record.seq)
+    simulation.submit(1)
+    await simulation.publish()
+    simulation.erase(record)
     assert isinstance(record.payload, UpdateSubmitted)
-    assert not federation.blobs.has(record.payload.content)
+    assert not simulation.blobs.has(record.payload.content)
     with pytest.raises(LedgerRefused, match="NoMeaning"):
-        federation.attest(AUDITOR, record.seq, 0)
+        simulation.attest(AUDITOR, record.seq, 0)
     with pytest.raises(LedgerRefused):
-        federation.claim(AUDITOR, 2, 0, federation.model(0), federation.model(0))
-    assert len(federation.records_of(ModelPublished)) == 2
+        simulation.claim(AUDITOR, 2, 0, simulation.model(0), simulation.model(0))
+    assert len(simulation.records_of(ModelPublished)) == 2
 
 
 async def test_updates_are_relayed() -> None:
-    federation = await deployed()
-    site, content = federation.site(0), federation.train(0, 0)
+    simulation = await deployed()
+    site, content = simulation.site(0), simulation.train(0, 0)
     update = UpdateSubmitted(Version(0), 5, content)
     deadline = int(running_clock().now()) + 60
-    signed = sign_update(federation.chain.federation, key(FIRST_SITE), update, 0, deadline)
-    (record,) = await federation.chain.ledger(GOVERNOR).relay([signed])
+    signed = sign_update(simulation.chain.federation, key(FIRST_SITE), update, 0, deadline)
+    (record,) = await simulation.chain.ledger(GOVERNOR).relay([signed])
     assert (record.actor, record.payload) == (site, update)
 
 

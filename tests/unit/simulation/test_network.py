@@ -113,6 +113,6 @@ async def test_all_blobs_are_those_of_everybody(network: Network, content: Conte
 
 async def test_members_may_share_one_heap() -> None:
     heap = MemoryBlobs()
-    network = Network(running_clock(), lambda _member: heap)
+    network = Network(running_clock(), heap)
     content = put(network.store(AGGREGATOR).local, DATA)
     assert network.store(STANDBY).local.has(content)
