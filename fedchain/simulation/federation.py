@@ -32,7 +32,7 @@ from fedchain.core.ledger.records import (
 )
 from fedchain.core.ports import Blobs
 from fedchain.core.rules.judged import Inspection
-from fedchain.core.rules.manifest import Manifest, genesis_manifest
+from fedchain.core.rules.manifest import Manifest, genesis_manifest, manifest_of
 from fedchain.core.rules.plan import Plan
 from fedchain.core.rules.policy import Policy, fedbuff
 from fedchain.core.strategies.merge import Merged
@@ -172,8 +172,11 @@ class Simulation(World):
 
     async def manifest(self, plan: Plan, model: Content | None = None) -> Manifest:
         """Describe a plan and its result, or a model in its stead."""
-        made = Recomputed(plan, Merged(model), None) if model else await self.recompute(plan)
-        return made.manifest(self.chain.federation)
+        if model and not plan.strategy.state and not plan.strategy.needs_gram:
+            return manifest_of(self.chain.federation, plan, Merged(model))  # which need not be one that can be merged
+        made = await self.recompute(plan)
+        merged = Merged(model or made.merged.model, made.merged.state)
+        return manifest_of(self.chain.federation, plan, merged, made.gram)
 
     async def publish(
         self,
@@ -186,22 +189,23 @@ class Simulation(World):
     ) -> Record:
         """Publish the next version; whatever is given stands in for what an honest aggregator would publish."""
         plan = plan or await self.plan()
-        made = Recomputed(plan, Merged(model), None) if model else await self.recompute(plan, actor)
-        manifest = manifest or made.manifest(self.chain.federation)
+        manifest = manifest or await self.manifest(plan, model)
+        model = model or (await self.recompute(plan, actor)).merged.model
         named = self.put(manifest if isinstance(manifest, bytes) else manifest.canonical(), actor)
-        return self.claim(actor, plan.version, plan.through if through is None else through, made.merged.model, named)
+        last = plan.through if through is None else through
+        return self.act(actor, self.claim(plan.version, last, model, named))
 
     def publish_genesis(self, *, model: Content | None = None, through: int = 0, **changes: object) -> Record:
         """Publish version 0; what is given stands in for the model, or for keys of its manifest."""
         out = self.network.link(AGGREGATOR).blobs.create()
         model = model or write_model(self.layout, self.start, out)
         manifest = genesis_manifest(self.chain.federation, model).model_copy(update=changes)
-        return self.claim(AGGREGATOR, 0, through, model, self.put(manifest.canonical(), AGGREGATOR))
+        return self.act(AGGREGATOR, self.claim(0, through, model, self.put(manifest.canonical(), AGGREGATOR)))
 
-    def claim(self, actor: Address, version: int, through: int, model: Content, manifest: Content) -> Record:
-        """Claim a version on the head after record `through`."""
-        head = self.chain.heads[through + 1]
-        return self.act(actor, ModelPublished(Version(version), Seq(through), head, model, manifest))
+    def claim(self, version: int, through: int, model: Content, manifest: Content) -> ModelPublished:
+        """Make the claim of a version: on the head after record `through`, or after the last one before it."""
+        head = self.chain.heads[min(through + 1, len(self.chain.records))]
+        return ModelPublished(Version(version), Seq(through), head, model, manifest)
 
     async def round(self, *numbers: int) -> Record:
         """Let sites submit on the newest version, and publish what they make."""

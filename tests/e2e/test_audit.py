@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from oracle.compare import agree_on_disk
-from simulation.federation import GOVERNOR, START, Simulation, key
 from simulation.mirrors import damage
 from typer.testing import CliRunner
 
@@ -25,6 +24,8 @@ from fedchain.core.ledger.records import Address, Head, ModelPublished, address,
 from fedchain.devnet.anvil import fund, start, stop
 from fedchain.ledger.ethereum import EthereumLedger, deploy
 from fedchain.ledger.signer import RetryPolicy
+from fedchain.simulation.federation import Simulation
+from fedchain.simulation.world import GOVERNOR, key
 from fedchain.store.files import FileBlobs
 
 pytestmark = pytest.mark.e2e
@@ -37,8 +38,8 @@ async def play(url: str, folder: Path) -> None:
     """Found a federation on a chain, with two versions after genesis; leaves a mirror and a blob folder."""
     await fund(url, *(account.address for account in KEYS.values()))
     made = await deploy(url, KEYS[GOVERNOR], retry_policy=FAST)
-    simulation = Simulation(blobs=FileBlobs(folder / "blobs"), federation=made.federation, now=START)
-    await simulation.found()
+    simulation = Simulation(heap=FileBlobs(folder / "blobs"), federation=made.federation)
+    await simulation.deploy()
     await simulation.round()
     await simulation.round(1, 2)
     async with AsyncExitStack() as stack:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from oracle.compare import agree
-from simulation.federation import AGGREGATOR, GOVERNOR, STANDBY, Simulation
 
 from fedchain.core.errors import LedgerRefused
 from fedchain.core.formats.modelfile import read_model
@@ -33,6 +32,8 @@ from fedchain.core.updates.encodings.q24 import Q24
 from fedchain.core.updates.encodings.registry import ENCODINGS
 from fedchain.core.updates.updatefile import write_update
 from fedchain.replica.inspector import Inspector, decide
+from fedchain.simulation.federation import Simulation
+from fedchain.simulation.world import AGGREGATOR, GOVERNOR, STANDBY
 
 FOLDER = Path(__file__).parent
 STALENESS = [
@@ -54,6 +55,7 @@ class Walk:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
+        self.noise = np.random.default_rng(seed)
         self.claims: list[ModelPublished] = []
         self.simulation = Simulation(sites=3, seed=seed, policy=self.policy(), elements=20)
         self.lost: dict[Seq, Content] = {}
@@ -81,7 +83,7 @@ class Walk:
         )
 
     async def run(self, actions: int) -> None:
-        await self.simulation.found()
+        await self.simulation.deploy()
         self.claims = [self.simulation.chain.records[-1].payload]
         for _ in range(actions):
             action = self.random.choices(
@@ -92,12 +94,12 @@ class Walk:
 
     async def submit(self) -> None:
         """Send an update to one of the last versions, in one encoding or another."""
-        made, number = self.simulation, self.random.randrange(self.simulation.sites)
+        made, number = self.simulation, self.random.randrange(len(self.simulation.sites))
         base = max(0, len(self.claims) - 1 - self.random.choice([0, 0, 0, 1, 2]))
         old = read_model(made.layout, made.blobs.open(self.claims[base].model))
         floats = {"weight", "bias"}
         new = {
-            name: values + made.random.normal(0, 0.1, values.shape).astype(np.float32) if name in floats else values
+            name: values + self.noise.normal(0, 0.1, values.shape).astype(np.float32) if name in floats else values
             for name, values in old.items()
         }
         new["steps"] = old["steps"] + self.random.randrange(100)
@@ -128,7 +130,7 @@ class Walk:
         made.act(actor, UpdateSubmitted(base, record.payload.samples, content))
 
     async def close(self) -> None:
-        self.simulation.now += self.random.choice([0, 5, 25])
+        self.simulation.clock.advance(self.random.choice([0, 5, 25]))
         self.simulation.act(self.simulation.site(0), BufferClosed(certificate=self.random.choice([b"", b"\1" * 121])))
 
     async def govern(self) -> None:
@@ -174,7 +176,7 @@ async def test_a_federation_made_at_random(seed: int) -> None:
 
 async def test_a_wrong_manifest_is_found() -> None:
     made = Simulation()
-    await made.found()
+    await made.deploy()
     await made.round()
     manifest = await made.manifest(await _next(made))
     await made.publish(manifest=manifest.model_copy(update={"divisors": (1,)}))
@@ -184,7 +186,7 @@ async def test_a_wrong_manifest_is_found() -> None:
 
 async def test_a_wrong_model_is_found() -> None:
     made = Simulation()
-    await made.found()
+    await made.deploy()
     await made.round()
     plan = await _next(made)
     await made.publish(plan, model=made.model(1), manifest=await made.manifest(plan))

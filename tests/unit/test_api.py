@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulation.federation import STANDBY, Simulation
 from simulation.mirrors import save_mirror
 
 import fedchain
@@ -15,6 +14,8 @@ from fedchain.audit.contents import Contents
 from fedchain.audit.findings import Findings
 from fedchain.audit.sources import LocalSource
 from fedchain.core.ledger.records import ModelPublished
+from fedchain.simulation.federation import Simulation
+from fedchain.simulation.world import STANDBY
 from fedchain.store.alone import LoneStore
 from fedchain.store.files import FileBlobs
 from fedchain.store.memory import MemoryBlobs
@@ -22,7 +23,7 @@ from fedchain.store.memory import MemoryBlobs
 
 async def played(simulation: Simulation) -> Simulation:
     """Publish two versions after genesis."""
-    await simulation.found()
+    await simulation.deploy()
     await simulation.round()
     await simulation.round(1, 2)
     return simulation
@@ -87,7 +88,7 @@ async def test_a_version_that_does_not_follow_from_the_ledger() -> None:
 
 
 async def test_bytes_that_are_not_those_of_the_ledger_are_not_handed_out(tmp_path: Path) -> None:
-    simulation = await played(Simulation(blobs=FileBlobs(tmp_path)))
+    simulation = await played(Simulation(heap=FileBlobs(tmp_path)))
     model = next(r.payload.model for r in reversed(simulation.chain.records) if isinstance(r.payload, ModelPublished))
     path = tmp_path / model.cid
     path.write_bytes(path.read_bytes()[:-1] + b"!")
@@ -97,7 +98,7 @@ async def test_bytes_that_are_not_those_of_the_ledger_are_not_handed_out(tmp_pat
 
 
 async def test_verify(tmp_path: Path) -> None:
-    simulation = await played(Simulation(blobs=FileBlobs(tmp_path / "blobs")))
+    simulation = await played(Simulation(heap=FileBlobs(tmp_path / "blobs")))
     mirror = save_mirror(tmp_path / "ledger.sqlite", simulation.chain)
     head = f"0x{simulation.chain.head.hex()}"
     steps: set[str] = set()

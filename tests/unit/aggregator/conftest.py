@@ -7,5 +7,5 @@ from unit.aggregator.world import World
 @pytest.fixture
 async def world() -> World:
     made = World()
-    await made.simulation.found()
+    await made.simulation.deploy()
     return made

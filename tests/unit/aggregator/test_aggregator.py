@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from simulation.federation import AGGREGATOR, GOVERNOR
 from simulation.services import running, until
 from unit.aggregator.world import World
 
@@ -17,6 +16,7 @@ from fedchain.core.ledger.records import (
     Seq,
     Version,
 )
+from fedchain.simulation.world import AGGREGATOR, GOVERNOR
 
 DOWN = LedgerUnreachable("http://127.0.0.1:8545 does not answer: is it running?")
 
@@ -39,7 +39,7 @@ async def test_it_publishes_what_the_rules_imply(world: World) -> None:
 
 async def test_a_buffer_is_closed_once_it_is_due_and_not_before() -> None:
     world = World(size=3, timeout_s=2)
-    await world.simulation.found()
+    await world.simulation.deploy()
     aggregator = world.aggregator()
     async with running(aggregator) as work:
         await until(work, lambda: aggregator.not_ready() is None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from simulation.federation import AGGREGATOR, STANDBY
 from simulation.services import Cut, running, until
 from unit.aggregator.world import World
 
@@ -17,6 +16,7 @@ from fedchain.core.ledger.records import (
     UpdateSubmitted,
 )
 from fedchain.core.rules.manifest import Manifest
+from fedchain.simulation.world import AGGREGATOR, STANDBY
 
 
 async def test_a_content_that_nobody_gives_is_waited_for_and_then_stated(world: World) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import Final
 
-from simulation.federation import AGGREGATOR, Simulation
 from simulation.services import Cut
 
 from fedchain.aggregator.aggregator import Aggregator
@@ -16,6 +15,8 @@ from fedchain.core.ports import BlobReader, Clock
 from fedchain.core.rules.manifest import Manifest
 from fedchain.core.rules.policy import fedbuff
 from fedchain.daemon.service import Pace
+from fedchain.simulation.federation import Simulation
+from fedchain.simulation.world import AGGREGATOR
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
 from fedchain.system.clock import SystemClock
@@ -42,7 +43,7 @@ class World:
     def __init__(self, **policy: int) -> None:
         self.blobs = MemoryBlobs()
         rules = fedbuff(**({"size": 2, "per_site": 2} | policy))
-        self.simulation = Simulation(blobs=self.blobs, policy=rules, now=int(time.time()) - 60)
+        self.simulation = Simulation(heap=self.blobs, policy=rules, now=int(time.time()) - 60)
         self.store = Asked(self.blobs)
         self.ledger = Cut(self.simulation.chain, AGGREGATOR)
 

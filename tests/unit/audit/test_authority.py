@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 from simulation.audits import audit, sole
-from simulation.federation import AGGREGATOR, AUDITOR, GOVERNOR, Simulation, member
 
 from fedchain.audit.findings import Finding, Rule
 from fedchain.core.ledger.content import NOTHING, Content, Digest
@@ -28,6 +27,8 @@ from fedchain.core.ledger.records import (
     Version,
 )
 from fedchain.ledger.memory import MemoryChain
+from fedchain.simulation.federation import Simulation
+from fedchain.simulation.world import AGGREGATOR, AUDITOR, GOVERNOR, member
 
 STRANGER = member(99)
 
@@ -42,7 +43,7 @@ class Lax(MemoryChain):
 @pytest.fixture
 async def simulation() -> Simulation:
     made = Simulation(contract=Lax)
-    await made.found()
+    await made.deploy()
     await made.round()
     return made
 
@@ -110,7 +111,7 @@ async def test_erasures_by_owner_and_governor_cover(simulation: Simulation) -> N
     updates = [record for record in simulation.chain.records if isinstance(record.payload, UpdateSubmitted)]
     for actor, record in zip((updates[0].actor, GOVERNOR), updates, strict=True):
         simulation.act(actor, ContentErased(record.seq, 0))
-        del simulation.blobs._held[record.payload.content]
+        simulation.network.lose(record.payload.content)
     report = await audit(simulation)
     assert (report.exit_code, len(report.notes)) == (0, 2)
 
@@ -119,7 +120,7 @@ async def test_an_erasure_by_somebody_else_covers_nothing(simulation: Simulation
     update = next(record for record in simulation.chain.records if isinstance(record.payload, UpdateSubmitted))
     record = simulation.act(AUDITOR, ContentErased(update.seq, 0))
     assert await notes(simulation) == [f"record {record.seq}"]
-    del simulation.blobs._held[update.payload.content]
+    simulation.network.lose(update.payload.content)
     report = await audit(simulation)
     assert (report.exit_code, report.findings) == (2, ())
     assert [note.subject for note in report.notes] == [f"record {record.seq}"]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from simulation.audits import audit, sole
-from simulation.federation import Simulation
 
 from fedchain.audit.authority import contents_of
 from fedchain.audit.findings import Rule
@@ -18,6 +17,7 @@ from fedchain.audit.report import Report
 from fedchain.audit.sources import Folder
 from fedchain.core.errors import ConfigError
 from fedchain.core.ledger.content import CHUNK_SIZE, Content
+from fedchain.simulation.federation import Simulation
 from fedchain.store.files import FileBlobs
 
 ELEMENTS = 2 * CHUNK_SIZE // 4 + 100
@@ -30,8 +30,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Simulation, Path]:
     folder = tmp_path_factory.mktemp("made") / "blobs"
 
     async def make() -> Simulation:
-        simulation = Simulation(blobs=FileBlobs(folder), sites=2, elements=ELEMENTS)
-        await simulation.found()
+        simulation = Simulation(heap=FileBlobs(folder), sites=2, elements=ELEMENTS)
+        await simulation.deploy()
         await simulation.round()
         return simulation
 

@@ -3,20 +3,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from simulation.federation import Simulation
 from simulation.mirrors import save_mirror
 
 from fedchain.audit.evidence import Where, open_evidence, query_evidence, verify_evidence
 from fedchain.audit.findings import Findings
 from fedchain.core.errors import FormatError, LedgerUnreachable, ParameterError
+from fedchain.simulation.federation import Simulation
 from fedchain.store.files import FileBlobs
 
 
 @pytest.fixture
 async def offline(tmp_path: Path) -> Where:
     """A mirror and a blob folder of a federation with one version after genesis."""
-    simulation = Simulation(blobs=FileBlobs(tmp_path / "blobs"))
-    await simulation.found()
+    simulation = Simulation(heap=FileBlobs(tmp_path / "blobs"))
+    await simulation.deploy()
     await simulation.round()
     mirror = save_mirror(tmp_path / "ledger.sqlite", simulation.chain)
     return Where(mirror=mirror, blobs=(tmp_path / "blobs",), head=simulation.chain.head.hex(), offline=True)

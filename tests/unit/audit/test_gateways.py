@@ -7,12 +7,12 @@ from pathlib import Path
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from simulation.federation import Simulation
 
 from fedchain.audit.gateways import gateways
 from fedchain.audit.report import Report
 from fedchain.audit.sources import Folder
 from fedchain.audit.verify import verify
+from fedchain.simulation.federation import Simulation
 from fedchain.store.files import FileBlobs
 from fedchain.store.gateway import routes
 
@@ -24,8 +24,8 @@ async def judge(simulation: Simulation, folder: Path, *peers: str) -> Report:
 
 
 async def test_a_gateway_gives_what_the_folder_lacks(tmp_path: Path) -> None:
-    simulation = Simulation(blobs=FileBlobs(tmp_path / "blobs"))
-    await simulation.found()
+    simulation = Simulation(heap=FileBlobs(tmp_path / "blobs"))
+    await simulation.deploy()
     await simulation.round()
     empty = tmp_path / "empty"
     empty.mkdir()

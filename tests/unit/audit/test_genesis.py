@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from simulation.audits import audit, sole
-from simulation.federation import Simulation
 
 from fedchain.audit.findings import Rule
+from fedchain.simulation.federation import Simulation
 
 
 @pytest.fixture

@@ -11,16 +11,7 @@ from math import isqrt
 import numpy as np
 import pytest
 from simulation.audits import audit, sole
-from simulation.federation import (
-    AGGREGATOR,
-    AUDITOR,
-    GOVERNOR,
-    STANDBY,
-    Simulation,
-    with_entry,
-    with_line,
-    without_line,
-)
+from simulation.lies import with_entry, with_line, without_line
 
 from fedchain.audit.findings import Rule
 from fedchain.core.formats.modelfile import read_model, write_model
@@ -32,6 +23,8 @@ from fedchain.core.rules.plan import Plan
 from fedchain.core.rules.policy import fedasync, fedavg, fedbuff, preset
 from fedchain.core.strategies.staleness import ONE
 from fedchain.core.updates.inspection import MALFORMED, UNAVAILABLE
+from fedchain.simulation.federation import Simulation
+from fedchain.simulation.world import AGGREGATOR, AUDITOR, GOVERNOR, STANDBY
 
 ALL_THE_SAME = "what ledger and content make, all the same"
 AS_STATED = "made as the manifest states"
@@ -41,7 +34,7 @@ AS_STATED = "made as the manifest states"
 async def simulation() -> Simulation:
     """A federation with one honest version after genesis."""
     made = Simulation()
-    await made.found()
+    await made.deploy()
     await made.round()
     return made
 
@@ -62,7 +55,7 @@ async def test_an_honest_federation_is_clean(simulation: Simulation) -> None:
 @pytest.mark.parametrize("policy", [fedasync(), fedavg(), fedbuff(size=3, per_site=1)])
 async def test_every_strategy_is_recomputed(policy) -> None:
     simulation = Simulation(policy=policy)
-    await simulation.found()
+    await simulation.deploy()
     size = 1 if policy.buffer.size == 1 else 3
     for _ in range(3):
         await simulation.round(*range(size))
@@ -358,7 +351,7 @@ async def test_a_lying_site(lie: str, outcome) -> None:
     policy = fedbuff(size=2, per_site=2)
     rules = policy.admission.model_copy(update={"max_change": 10.0})
     simulation = Simulation(policy=policy.model_copy(update={"admission": rules}))
-    await simulation.found()
+    await simulation.deploy()
     await simulation.round()
     reason = Decision.MALFORMED
     if lie == "somebody's update as its own":
@@ -446,7 +439,7 @@ async def test_a_new_policy_holds_from_the_next_buffer_on(simulation: Simulation
 async def test_erased_content_is_no_finding(simulation: Simulation) -> None:
     records = [record for record in simulation.chain.records if isinstance(record.payload, UpdateSubmitted)]
     simulation.act(records[0].actor, ContentErased(records[0].seq, 1))
-    del simulation.blobs._held[records[0].payload.content]
+    simulation.network.lose(records[0].payload.content)
     report = await audit(simulation)
     assert (report.exit_code, report.recomputed) == (0, 0)
     assert "erased" in str(report.notes[0])
@@ -454,7 +447,7 @@ async def test_erased_content_is_no_finding(simulation: Simulation) -> None:
 
 async def test_a_missing_blob_is_no_finding_and_not_clean(simulation: Simulation) -> None:
     records = [record for record in simulation.chain.records if isinstance(record.payload, UpdateSubmitted)]
-    del simulation.blobs._held[records[0].payload.content]
+    simulation.network.lose(records[0].payload.content)
     report = await audit(simulation)
     assert (report.exit_code, report.recomputed, report.findings) == (2, 0, ())
     assert [gap.subject for gap in report.unchecked] == ["version 1"]

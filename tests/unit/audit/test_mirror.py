@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from simulation.audits import audit, sole
-from simulation.federation import AUDITOR, Simulation
 from simulation.mirrors import MinedLedger, damage, mined, save_mirror
 
 from fedchain.audit.chain import differences
@@ -18,6 +17,8 @@ from fedchain.audit.sources import LocalSource
 from fedchain.audit.verify import verify
 from fedchain.core.errors import FormatError, LedgerUnreachable
 from fedchain.core.ledger.records import Attested, Head, Record, Seq, Verdict
+from fedchain.simulation.federation import Simulation
+from fedchain.simulation.world import AUDITOR
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
 
@@ -27,7 +28,7 @@ RECORDS = 13
 
 async def publish_one(seed: int = 0) -> Simulation:
     made = Simulation(seed=seed)
-    await made.found()
+    await made.deploy()
     made.submit(0)
     made.close()
     await made.publish()

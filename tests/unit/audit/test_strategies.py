@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from simulation import momentum
 from simulation.audits import audit, sole
-from simulation.federation import AGGREGATOR, Simulation, with_line, without_line
+from simulation.lies import with_line, without_line
 
 from fedchain.audit.findings import Rule
 from fedchain.core.ledger.content import Content, Digest
@@ -18,6 +18,8 @@ from fedchain.core.rules.judged import Decision, Inspection
 from fedchain.core.rules.manifest import Manifest
 from fedchain.core.rules.policy import preset
 from fedchain.core.strategies.registry import PRESETS
+from fedchain.simulation.federation import Simulation
+from fedchain.simulation.world import AGGREGATOR
 
 ALL_THE_SAME = "what ledger and content make, all the same"
 AS_STATED = "made as the manifest states"
@@ -34,7 +36,7 @@ def _momentum() -> Iterator[None]:
 async def simulation(_momentum: None) -> Simulation:
     """A federation with momentum and one honest version after genesis."""
     made = Simulation(policy=preset("momentum", size=2, per_site=2, timeout_s=600))
-    await made.found()
+    await made.deploy()
     await made.round()
     return made
 
@@ -43,7 +45,7 @@ async def simulation(_momentum: None) -> Simulation:
 async def test_every_preset_is_recomputed(name: str) -> None:
     size = 1 if PRESETS[name].size == 1 else 3
     simulation = Simulation(policy=preset(name, size=size))
-    await simulation.found()
+    await simulation.deploy()
     for _ in range(3):
         await simulation.round(*range(size))
     report = await audit(simulation)
@@ -162,7 +164,7 @@ async def test_rejection_without_ground(simulation: Simulation) -> None:
 @pytest.mark.parametrize("key", ["gram", "state"])
 async def test_a_strategy_without_them_states_neither(key: str) -> None:
     simulation = Simulation()
-    await simulation.found()
+    await simulation.deploy()
     simulation.submit(0)
     simulation.submit(1)
     honest = await simulation.manifest(await simulation.plan())

@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 
 import pytest
-from simulation.federation import Simulation
 from simulation.mirrors import damage, save_mirror
 from typer.testing import CliRunner, Result
 
@@ -18,6 +17,7 @@ from fedchain.config.federation import FederationFile, save_federation
 from fedchain.core.errors import ConfigError
 from fedchain.core.ledger.records import UpdateSubmitted
 from fedchain.core.updates.inspection import UNAVAILABLE
+from fedchain.simulation.federation import Simulation
 from fedchain.store.files import FileBlobs
 
 
@@ -27,8 +27,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Simulation, Path]:
     folder = tmp_path_factory.mktemp("cli") / "blobs"
 
     async def make() -> Simulation:
-        simulation = Simulation(blobs=FileBlobs(folder))
-        await simulation.found()
+        simulation = Simulation(heap=FileBlobs(folder))
+        await simulation.deploy()
         await simulation.round()
         lost = simulation.submit(2)
         simulation.submit(0, base=0)

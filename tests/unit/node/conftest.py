@@ -3,14 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from simulation.federation import Simulation
 from unit.node.site import Site, roomy
+
+from fedchain.simulation.federation import Simulation
 
 
 @pytest.fixture
 async def simulation() -> Simulation:
     made = Simulation(policy=roomy())
-    await made.found()
+    await made.deploy()
     return made
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from simulation.federation import Simulation
 from simulation.services import Cut
 
 from fedchain.core.ledger.records import Record, UpdateSubmitted
@@ -17,6 +16,7 @@ from fedchain.daemon.service import Pace
 from fedchain.node.journal import SqliteJournal
 from fedchain.node.node import Node
 from fedchain.node.options import NodeOptions
+from fedchain.simulation.federation import Simulation
 from fedchain.store.alone import LoneStore
 from fedchain.system.clock import SystemClock
 from fedchain.training.task import Fit, Run

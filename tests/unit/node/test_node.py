@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from simulation.federation import GOVERNOR, Simulation
 from simulation.services import running, until
 from unit.node.site import Site, Small, roomy
 
@@ -15,6 +14,8 @@ from fedchain.core.errors import ConfigError, FormatError, LedgerError, LedgerUn
 from fedchain.core.ledger.records import MemberSet, ModelPublished, Role, UpdateSubmitted, Version
 from fedchain.core.rules.policy import fedavg, fedbuff
 from fedchain.node.options import NodeOptions
+from fedchain.simulation.federation import Simulation
+from fedchain.simulation.world import GOVERNOR
 from fedchain.training.task import Fit, Run
 
 DOWN = LedgerUnreachable("http://127.0.0.1:8545 does not answer: is it running?")
@@ -35,7 +36,7 @@ async def test_it_trains_while_there_is_room_in_the_buffer(site: Site) -> None:
 
 async def test_it_goes_on_with_the_next_version(tmp_path: Path) -> None:
     simulation = Simulation(policy=fedbuff(size=2, per_site=2))
-    await simulation.found()
+    await simulation.deploy()
     site = Site(tmp_path, simulation)
     node = site.node()
     simulation.submit(1)
@@ -202,7 +203,7 @@ async def test_a_task_that_fails_ends_the_node_with_what_was_wrong(
 
 async def test_a_version_that_does_not_follow_from_the_ledger_stops_it(tmp_path: Path) -> None:
     simulation = Simulation(policy=fedbuff(size=2, per_site=2))
-    await simulation.found()
+    await simulation.deploy()
     site = Site(tmp_path, simulation)
     simulation.submit(1)
     simulation.submit(2)
@@ -219,7 +220,7 @@ async def test_a_version_that_does_not_follow_from_the_ledger_stops_it(tmp_path:
 
 async def test_a_wrong_model_is_seen_by_a_node_that_replays(tmp_path: Path) -> None:
     simulation = Simulation(policy=fedbuff(size=2, per_site=2))
-    await simulation.found()
+    await simulation.deploy()
     simulation.submit(1)
     simulation.submit(2)
     await simulation.publish(await simulation.plan(), model=simulation.model(0))
@@ -237,7 +238,7 @@ async def test_a_wrong_model_is_seen_by_a_node_that_replays(tmp_path: Path) -> N
 @pytest.mark.parametrize(("size", "reason"), [(8, "8 bytes, genesis has"), (None, "header cannot be read")])
 async def test_bytes_that_are_not_a_model_make_it_not_ready(tmp_path: Path, size: int | None, reason: str) -> None:
     simulation = Simulation(policy=fedbuff(size=2, per_site=2))
-    await simulation.found()
+    await simulation.deploy()
     simulation.submit(1)
     simulation.submit(2)
     genesis = next(r.payload for r in simulation.chain.records if isinstance(r.payload, ModelPublished))
@@ -253,7 +254,7 @@ async def test_bytes_that_are_not_a_model_make_it_not_ready(tmp_path: Path, size
 
 async def test_an_update_that_is_too_stale_takes_no_room(tmp_path: Path) -> None:
     simulation = Simulation(sites=2, policy=fedavg())
-    await simulation.found()
+    await simulation.deploy()
     await simulation.round(0, 1)
     simulation.submit(0, base=0)
     site = Site(tmp_path, simulation)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from simulation.federation import GOVERNOR
 from simulation.services import running, until
 from unit.node.site import Site, Small
 
@@ -11,6 +10,7 @@ from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import MemberSet, Role, UpdateSubmitted, Version
 from fedchain.node.journal import SqliteJournal
 from fedchain.node.options import NodeOptions
+from fedchain.simulation.world import GOVERNOR
 from fedchain.training.task import Fit, Run
 
 

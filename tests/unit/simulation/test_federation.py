@@ -276,7 +276,7 @@ async def test_acts_of_any_member() -> None:
     with pytest.raises(LedgerRefused, match="NoMeaning"):
         simulation.attest(AUDITOR, record.seq, 0)
     with pytest.raises(LedgerRefused):
-        simulation.claim(AUDITOR, 2, 0, simulation.model(0), simulation.model(0))
+        simulation.act(AUDITOR, simulation.claim(2, 0, simulation.model(0), simulation.model(0)))
     assert len(simulation.records_of(ModelPublished)) == 2
 
 
