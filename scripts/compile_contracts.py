@@ -30,13 +30,13 @@ SETTINGS: Final[dict[str, Any]] = {
 }
 
 
-def compile_ledger() -> dict[str, Any]:
-    """Compile FederationLedger.sol with the compiler that package-lock.json pins, warnings being errors.
+def compile_contract(name: str = NAME, *more: Path) -> dict[str, Any]:
+    """Compile a contract, of the ledger's sources or of `more`, with the compiler that package-lock.json pins.
 
-    Raises SolcError with the compiler's own words.
+    Warnings are errors. Raises SolcError with the compiler's own words.
     """
-    sources = {path.name: {"content": path.read_text()} for path in sorted(CONTRACTS.glob("*.sol"))}
-    outputs = {f"{NAME}.sol": {NAME: ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "metadata"]}}
+    sources = {path.name: {"content": path.read_text()} for path in [*sorted(CONTRACTS.glob("*.sol")), *more]}
+    outputs = {f"{name}.sol": {name: ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "metadata"]}}
     request = {
         "language": "Solidity",
         "sources": sources,
@@ -45,7 +45,7 @@ def compile_ledger() -> dict[str, Any]:
     output = solcx.compile_standard(request, solc_binary=CONTRACTS / "solc")
     if warnings := output.get("errors"):
         raise SolcError("\n".join(warning["formattedMessage"] for warning in warnings))
-    contract = output["contracts"][f"{NAME}.sol"][NAME]
+    contract = output["contracts"][f"{name}.sol"][name]
     bytecode = contract["evm"]["bytecode"]["object"]
     return {
         "compiler": json.loads(contract["metadata"])["compiler"]["version"],
@@ -71,7 +71,7 @@ def main() -> int:
         print("contracts/node_modules has no compiler: run scripts/setup", file=sys.stderr)
         return 2
     try:
-        compiled = compile_ledger()
+        compiled = compile_contract()
     except SolcError as error:
         print(error.message, file=sys.stderr)
         return 2

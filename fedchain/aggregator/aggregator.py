@@ -62,7 +62,7 @@ class Aggregator(Service):
         self._claimed: Seq | None = None
         """The record in which this aggregator claimed the version that it made last."""
         self._version = Gauge("fedchain_version", "Newest published version", registry=self.registry)
-        self._published = Counter("fedchain_published", "Versions published by this daemon", registry=self.registry)
+        self._published = Counter("fedchain_published", "Claims recorded by this daemon", registry=self.registry)
         self._merging = Histogram("fedchain_merge_seconds", "Seconds to merge a version", registry=self.registry)
 
     async def run(self) -> None:

@@ -69,7 +69,8 @@ class Contents:
             if buffer is not None:
                 return buffer
         raise Unavailable(
-            f"{content} is in none of {', '.join(source.name for source in self.sources) or 'no folders'}"
+            f"{content} is in none of {', '.join(source.name for source in self.sources) or 'no folders'}",
+            content,
         )
 
     async def document(self, content: Content) -> bytes:

@@ -93,7 +93,7 @@ class Judge:
     def _is_of(self, state: BufferState) -> bool:
         """Tell whether the version was made by this state's plan, so that the lie is in the manifest alone."""
         plan = state.plan
-        if plan is None or not self._is_weighable(plan):
+        if plan is None or not _is_weighable(plan, self._stated):
             return False
         divisors = self._implied(plan).divisors
         return (plan.through, divisors) == (self._version.claim.through, self._stated.divisors)
@@ -152,7 +152,7 @@ class Judge:
             keys = [key for key in UpdateLine.model_fields if getattr(line, key) != getattr(ours, key)]
             if not self._is_judgeable:
                 keys = [key for key in keys if key not in ("decision", "weights")]
-            if state.plan is not None and not self._is_weighable(state.plan):
+            if state.plan is not None and not _is_weighable(state.plan, self._stated):
                 keys = [key for key in keys if key != "weights"]
             if not keys:
                 return
@@ -174,23 +174,15 @@ class Judge:
             return
         ours = self._implied(plan)
         ours = ours.model_copy(update={"through": claim.through, "updates": ()})
-        if not (self._is_judgeable and is_closed and self._is_weighable(plan)):
+        if not (self._is_judgeable and is_closed and _is_weighable(plan, self._stated)):
             ours = ours.model_copy(update={"divisors": self._stated.divisors, "integers": self._stated.integers})
         for found in differences(self._stated.model_copy(update={"updates": ()}), ours):
             self._find(Rule.MANIFEST_KEY, found.where, found.stated, found.expected)
 
     def _implied(self, plan: Plan) -> Manifest:
         """Describe a plan with what only the manifest can say: the model, the state, the Gram matrix."""
-        weights = None if self._is_weighable(plan) else Weights()
+        weights = None if _is_weighable(plan, self._stated) else Weights()
         return manifest_as_stated(self._history.federation, plan, self._version.claim.model, self._stated, weights)
-
-    def _is_weighable(self, plan: Plan) -> bool:
-        """Tell whether the Gram matrix that the manifest states can be that of a plan's updates."""
-        try:
-            plan.weigh(self._stated.gram_matrix)
-        except PlanError:
-            return False
-        return True
 
     def _implied_lines(self, state: BufferState) -> dict[Seq, UpdateLine]:
         """Describe the updates that a state decides: of an open buffer only those admitted."""
@@ -202,3 +194,12 @@ class Judge:
     def _find(self, rule: Rule, where: str, stated: object, expected: object, **more: str | int) -> None:
         subject = f"version {self._version.version}, {where}"
         self._findings.find(rule, subject, stated, expected, version_evidence(self._version), **more)
+
+
+def _is_weighable(plan: Plan, stated: Manifest) -> bool:
+    """Tell whether the Gram matrix that a manifest states can be that of a plan's updates."""
+    try:
+        plan.weigh(stated.gram_matrix)
+    except PlanError:
+        return False
+    return True

@@ -89,18 +89,18 @@ def _offline(federation: Federation, copy: Copy, given: Head | None, findings: F
     findings.found += chain.faults
     reading = _reading(federation, chain.records, UNPROVEN)
     if chain.broken:
-        findings.skip(
-            f"records from {len(chain.records)} on", f"{copy.name} is damaged there: read from the ledger (--rpc)"
-        )
+        findings.skip(f"records from {len(chain.records)} on", f"{copy.name} is damaged there: read from the ledger")
         return reading
     if given is None:
         findings.note(
-            "head", "compared with nothing: only --rpc or --head shows whether records were added or rewritten"
+            "head",
+            "compared with nothing: only the ledger, or a head known from elsewhere, shows whether records were added"
+            " or rewritten",
         )
         return reading
     if not _leads_to(reading, given, copy.name, findings):
         findings.skip(
-            "all records", f"{copy.name} is not a copy of the ledger that the head given is from: name it (--rpc)"
+            "all records", f"{copy.name} is not a copy of the ledger that the head given is from: name that ledger"
         )
         return _reading(federation, (), UNPROVEN)
     return _reading(federation, chain.records, GIVEN)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from fedchain.core.errors import ConfigError, Corrupt, FormatError, Unavailable
+from fedchain.core.errors import Corrupt, FormatError, ParameterError, Unavailable
 from fedchain.core.ledger.content import Content, Digest
 from fedchain.core.ports import BlobReader, Blobs
 from fedchain.store import car
@@ -39,7 +39,7 @@ class Folder:
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise ConfigError(f"--blobs {folder}: no such folder; name a daemon's blob folder")
+            raise ParameterError("blobs", folder, "no such folder; name a daemon's blob folder")
         self._folder = folder
 
     @property

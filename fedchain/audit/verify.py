@@ -9,10 +9,10 @@ from fedchain.audit.chain import Copy
 from fedchain.audit.contents import Contents
 from fedchain.audit.findings import Findings
 from fedchain.audit.progress import Progress, quiet
-from fedchain.audit.records import read
+from fedchain.audit.records import Reading, read
 from fedchain.audit.report import Report
 from fedchain.audit.sources import Source
-from fedchain.audit.versions import Versions
+from fedchain.audit.versions import Tally, Versions
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import Federation, Head, ModelPublished, Record, UpdateSubmitted
 from fedchain.core.ports import Ledger, Store
@@ -52,7 +52,10 @@ async def verify(
     versions = Versions(
         history, contents=contents, erased=erased, findings=findings, progress=progress, threads=threads
     )  # fmt: skip
-    tally = await versions.run()
+    return _report(federation, reading, await versions.run(), contents.checked, findings)
+
+
+def _report(federation: Federation, reading: Reading, tally: Tally, blobs: int, findings: Findings) -> Report:
     last = reading.records[-1].place if reading.records else None
     return Report(
         federation=federation,
@@ -60,7 +63,7 @@ async def verify(
         head=reading.head,
         proof=reading.proof,
         block=last.block if last else None,
-        blobs=contents.checked,
+        blobs=blobs,
         versions=tally.judged,
         recomputed=tally.recomputed,
         decisions={str(decision): count for decision, count in sorted(tally.decisions.items())},

@@ -1,4 +1,4 @@
-"""`fedchain audit`: judge a federation anew, and ask its records."""
+"""`fedchain audit`: verify a federation and query its ledger."""
 
 from __future__ import annotations
 
@@ -13,26 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from fedchain.audit.case import Case
-from fedchain.audit.contents import Contents
+from fedchain.audit.evidence import Where, query_evidence, verify_evidence
 from fedchain.audit.findings import Findings
 from fedchain.audit.progress import Progress, quiet
 from fedchain.audit.questions import Questions
-from fedchain.audit.records import read
 from fedchain.audit.report import Report
-from fedchain.audit.verify import verify as verify_federation
-from fedchain.cli.evidence import (
-    BlobFolders,
-    Contract,
-    FederationPath,
-    HeadOption,
-    MirrorFile,
-    Offline,
-    Peers,
-    Rpc,
-    Where,
-    open_evidence,
-)
+from fedchain.cli.evidence import takes_evidence
 from fedchain.cli.options import Json, example
 from fedchain.cli.output import show, table
 from fedchain.core.errors import ConfigError
@@ -49,15 +35,9 @@ Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, for spreadsheets.")
         "fedchain audit verify --offline --mirror aggregator/state/ledger.sqlite --blobs aggregator/state/blobs",
     ),
 )
+@takes_evidence
 def verify(
-    federation: FederationPath = None,
-    rpc: Rpc = None,
-    contract: Contract = None,
-    mirror: MirrorFile = None,
-    blobs: BlobFolders = None,
-    peer: Peers = None,
-    head: HeadOption = None,
-    offline: Offline = False,
+    where: Where,
     threads: Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads that recompute models.")] = 1,
     json: Json = False,
     csv: Csv = False,
@@ -66,23 +46,8 @@ def verify(
 
     Exit codes: 0 clean, 1 findings, 2 something could not be checked.
     """
-    where = Where(federation, rpc, contract, mirror, blobs or [], peer or [], head, offline)
-
-    async def run(progress: Progress) -> Report:
-        async with open_evidence(where) as opened:
-            return await verify_federation(
-                opened.federation,
-                sources=opened.sources,
-                fallback=opened.fallback,
-                copy=opened.copy,
-                ledger=opened.ledger,
-                head=opened.head,
-                progress=progress,
-                threads=threads,
-            )
-
     with _progress(is_shown=not (json or csv)) as progress:
-        report = asyncio.run(run(progress))
+        report = asyncio.run(verify_evidence(where, progress=progress, threads=threads))
     if json:
         show(report.as_json(), json=True)
     elif csv:
@@ -95,36 +60,23 @@ def verify(
 @app.command(
     short_help="List the versions.", epilog=example("fedchain audit versions --blobs aggregator/state/blobs --csv")
 )
+@takes_evidence
 def versions(
-    federation: FederationPath = None,
-    rpc: Rpc = None,
-    contract: Contract = None,
-    mirror: MirrorFile = None,
-    blobs: BlobFolders = None,
-    peer: Peers = None,
-    head: HeadOption = None,
-    offline: Offline = False,
+    where: Where,
     json: Json = False,
     csv: Csv = False,
 ) -> None:
     """List the versions: who published them when, and what they consumed."""
-    where = Where(federation, rpc, contract, mirror, blobs or [], peer or [], head, offline)
-    table(asyncio.run(_questions(where)).versions(), json=json, csv=csv)
+    table(_questions(where).versions(), json=json, csv=csv)
 
 
 @app.command(
     short_help="List the updates, and what became of each.",
     epilog=example("fedchain audit updates --blobs aggregator/state/blobs --decision too_stale"),
 )
+@takes_evidence
 def updates(
-    federation: FederationPath = None,
-    rpc: Rpc = None,
-    contract: Contract = None,
-    mirror: MirrorFile = None,
-    blobs: BlobFolders = None,
-    peer: Peers = None,
-    head: HeadOption = None,
-    offline: Offline = False,
+    where: Where,
     site: Annotated[
         str | None, typer.Option("--site", metavar="0x…", help="Only of sites whose address begins so.")
     ] = None,
@@ -138,8 +90,7 @@ def updates(
     csv: Csv = False,
 ) -> None:
     """List the updates: who submitted them when, and what became of each."""
-    where = Where(federation, rpc, contract, mirror, blobs or [], peer or [], head, offline)
-    found = asyncio.run(_questions(where)).updates(site=site, version=version, decision=decision)
+    found = _questions(where).updates(site=site, version=version, decision=decision)
     table(found, json=json, csv=csv)
 
 
@@ -148,16 +99,10 @@ def updates(
     short_help="Show one record or one version.",
     epilog=example("fedchain audit show 17", "fedchain audit show v3 --blobs aggregator/state/blobs"),
 )
+@takes_evidence
 def show_one(
+    where: Where,
     what: Annotated[str, typer.Argument(metavar="SEQ|VERSION", help="17 for record 17, v3 for version 3.")],
-    federation: FederationPath = None,
-    rpc: Rpc = None,
-    contract: Contract = None,
-    mirror: MirrorFile = None,
-    blobs: BlobFolders = None,
-    peer: Peers = None,
-    head: HeadOption = None,
-    offline: Offline = False,
     json: Json = False,
     csv: Csv = False,
 ) -> None:
@@ -165,8 +110,7 @@ def show_one(
     number = what.removeprefix("v")
     if not number.isdecimal():
         raise ConfigError(f"{what} is neither a record, as in 17, nor a version, as in v3")
-    where = Where(federation, rpc, contract, mirror, blobs or [], peer or [], head, offline)
-    questions = asyncio.run(_questions(where))
+    questions = _questions(where)
     if number == what:
         show(questions.record(int(number)), json=json, csv=csv)
         return
@@ -180,18 +124,13 @@ def show_one(
         table(lines, title="updates")
 
 
-async def _questions(where: Where) -> Questions:
+def _questions(where: Where) -> Questions:
     """Read records and manifests; what is wrong with them goes to standard error."""
     findings = Findings()
-    async with open_evidence(where) as opened:
-        reading = await read(
-            opened.federation, copy=opened.copy, ledger=opened.ledger, given=opened.head, findings=findings
-        )
-        contents = Contents(opened.sources, opened.fallback, findings)
-        found = Questions(await Case.read(opened.federation, reading.records, contents))
+    questions = asyncio.run(query_evidence(where, findings))
     for one in [*findings.found, *findings.unchecked]:
         print(f"fedchain: {one}", file=sys.stderr)
-    return found
+    return questions
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from fedchain.cli.output import show
 from fedchain.config.federation import load_federation
 from fedchain.config.settings import DaemonConfig, load_settings, render, validated
 from fedchain.core.errors import ConfigError
-from fedchain.ledger.ethereum import DEVNET_CHAIN_ID
+from fedchain.ledger.finality import DEVNET_CHAIN_IDS
 from fedchain.node.settings import NodeConfig
 
 node_app = typer.Typer(help="Run a site's node.", no_args_is_help=True)
@@ -83,7 +83,7 @@ def aggregator_init(
 def node_run(config: Config = Path("node.toml")) -> None:
     """Run a node until SIGTERM or Ctrl-C.
 
-    What it does and what hinders it: GET /status and /readyz at its port. It may be killed at any time.
+    GET /status and /readyz on its port tell what it is doing and why it is not ready. It may be killed at any time.
     """
     from fedchain.node.app import run_node  # noqa: PLC0415 - torch takes seconds to import
 
@@ -94,7 +94,7 @@ def node_run(config: Config = Path("node.toml")) -> None:
 def aggregator_run(config: Config = Path("aggregator.toml")) -> None:
     """Run an aggregator until SIGTERM or Ctrl-C.
 
-    What it does and what hinders it: GET /status and /readyz at its port. It may be killed at any time.
+    GET /status and /readyz on its port tell what it is doing and why it is not ready. It may be killed at any time.
     """
     from fedchain.aggregator.app import run_aggregator  # noqa: PLC0415
 
@@ -115,7 +115,7 @@ def write_config(path: Path, kind: type[DaemonConfig], values: dict[str, Any]) -
 
 
 def _common(out: Path, federation: Path, port: int, peers: list[str]) -> dict[str, Any]:
-    chain = {"poll_s": 0.1} if load_federation(federation).chain_id == DEVNET_CHAIN_ID else {}
+    chain = {"poll_s": 0.1} if load_federation(federation).chain_id in DEVNET_CHAIN_IDS else {}
     return {
         "peers": peers,
         "ledger": {"federation": os.path.relpath(federation, out.parent), **chain},

@@ -18,6 +18,7 @@ from fedchain.core.formats.modelfile import Arrays, layout_of, write_model
 from fedchain.core.ledger.records import ModelPublished, Record, Seq, Version, first_head, next_head
 from fedchain.core.rules.manifest import genesis_manifest
 from fedchain.ledger.ethereum import deploy as deploy_contract
+from fedchain.ledger.finality import Confirmations
 from fedchain.store.files import FileBlobs
 
 if TYPE_CHECKING:
@@ -35,6 +36,15 @@ def deploy(
         Path | None,
         typer.Option("--predecessor", metavar="FILE", help="Federation file of the ledger that this one follows."),
     ] = None,
+    confirmations: Annotated[
+        str | None,
+        typer.Option(
+            "--confirmations",
+            metavar="N",
+            help="Blocks that must follow a record before it counts, or finalized; without it, what the chain offers: "
+            "0 on a devnet, finalized where blocks become final, else 12.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Deploy the ledger contract; the key becomes its first governor.
@@ -47,22 +57,46 @@ def deploy(
     if out.exists():
         raise ConfigError(f"{out} exists: it names a federation already; choose another file with --out")
     before = load_federation(predecessor) if predecessor else None
-    file = asyncio.run(deploy_federation(rpc, open_key(key, password_file), before))
+    wanted = read_confirmations(confirmations)
+    file = asyncio.run(deploy_federation(rpc, open_key(key, password_file), before, wanted))
     save_federation(out, file)
     show({"file": str(out), **file.model_dump()}, json=json)
 
 
+def read_confirmations(text: str | None) -> Confirmations | None:
+    """Read a number of confirmations, or "finalized"; raises ConfigError."""
+    if text is None:
+        return None
+    if text == "finalized":
+        return "finalized"
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    raise ConfigError(f"--confirmations {text}: expected a number of blocks, or finalized")
+
+
 async def deploy_federation(
-    rpc: str, account: LocalAccount, predecessor: FederationFile | None = None
+    rpc: str,
+    account: LocalAccount,
+    predecessor: FederationFile | None = None,
+    confirmations: Confirmations | None = None,
 ) -> FederationFile:
-    """Deploy a contract and describe it; its last head is read from the predecessor's ledger."""
+    """Deploy a contract and describe it; its last head is read from the predecessor's ledger.
+
+    Without `confirmations` the file says what the chain offers.
+    """
     if predecessor is None:
         deployed = await deploy_contract(rpc, account)
     else:
         async with await open_ledger(predecessor) as ledger:
             deployed = await deploy_contract(rpc, account, ledger.federation.contract, await ledger.head())
     federation = deployed.federation
-    return FederationFile(rpc=rpc, chain_id=federation.chain_id, contract=federation.contract, block=deployed.block)
+    return FederationFile(
+        rpc=rpc,
+        chain_id=federation.chain_id,
+        contract=federation.contract,
+        block=deployed.block,
+        confirmations=deployed.confirmations if confirmations is None else confirmations,
+    )
 
 
 def genesis(

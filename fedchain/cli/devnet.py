@@ -15,7 +15,7 @@ from fedchain.cli.output import show
 from fedchain.core.ledger.records import address
 from fedchain.devnet import anvil as devnet
 
-app = typer.Typer(help="Run a development chain (anvil) on this machine.", no_args_is_help=True)
+app = typer.Typer(help="Run a local development chain (anvil).", no_args_is_help=True)
 
 ANVIL_ENV = "FEDCHAIN_ANVIL"
 USUAL_PORT = 8545
@@ -40,7 +40,7 @@ def up(
 ) -> None:
     """Start the chain in a folder, with the state that it had.
 
-    anvil is taken from $FEDCHAIN_ANVIL or PATH; where there is none, npm installs it for you alone.
+    anvil is looked up in $FEDCHAIN_ANVIL and PATH; if it is in neither, npm installs it for this user only.
     """
     port = devnet.last_port(folder) or USUAL_PORT if port is None else port
     asyncio.run(_up(folder, port, block_time, foreground, json))
@@ -53,10 +53,10 @@ def down(folder: Folder = FOLDER, json: Json = False) -> None:
 
 
 @app.command(
-    "status", short_help="Tell whether a chain runs in a folder.", epilog=example("fedchain devnet status --json")
+    "status", short_help="Show whether a chain is running in a folder.", epilog=example("fedchain devnet status --json")
 )
 def status(folder: Folder = FOLDER, json: Json = False) -> None:
-    """Tell whether a chain runs in a folder; exit code 1 when none does."""
+    """Show whether a chain is running in a folder; exit code 1 if not."""
     found = devnet.status(folder)
     show({"running": found is not None, "url": found and found.url, "pid": found and found.pid}, json=json)
     if found is None:
@@ -75,7 +75,7 @@ def fund(
     ] = f"http://127.0.0.1:{USUAL_PORT}",
     json: Json = False,
 ) -> None:
-    """Give an address 1,000 ether of the development chain."""
+    """Send an address 1,000 ether on the development chain."""
     asyncio.run(devnet.fund(rpc, address(member)))
     show({"funded": address(member)}, json=json)
 

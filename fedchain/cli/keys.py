@@ -11,7 +11,7 @@ from fedchain.cli.options import PASSWORD_ENV, Json, PasswordFile, example
 from fedchain.cli.output import show
 from fedchain.config.secrets import read_password
 
-app = typer.Typer(help="Make and look at keys: keystore files, version 3.", no_args_is_help=True)
+app = typer.Typer(help="Create and inspect keys: keystore files, version 3.", no_args_is_help=True)
 
 
 @app.command("new", epilog=example("fedchain keys new --out hospital-1/key.json --password-file hospital-1/password"))
@@ -21,9 +21,10 @@ def new(
     devnet: Annotated[bool, typer.Option("--devnet", help="Weak but fast encryption, for test networks only.")] = False,
     json: Json = False,
 ) -> None:
-    """Make a new key and print its address.
+    """Create a key and print its address.
 
-    The file is for its owner alone, encrypted with the password. Keep a copy of both: nobody can make the key again.
+    The file is encrypted with the password, and only its owner can read it. Back up both: a lost key cannot be
+    recovered.
     """
     from fedchain.crypto.keys import DEVNET, STRONG, create_key  # noqa: PLC0415 - as in cli/options.py
 

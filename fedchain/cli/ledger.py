@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 async def open_ledger(file: FederationFile, account: LocalAccount | None = None) -> EthereumLedger:
     """Open the ledger that a federation file names, without keeping anything on disk."""
-    return await EthereumLedger.connect(file.rpc, address(file.contract), account, deployment_block=file.block)
+    return await EthereumLedger.connect(
+        file.rpc,
+        address(file.contract),
+        account,
+        confirmations=file.confirmations,
+        deployment_block=file.block,
+    )
 
 
 async def append(file: Path, account: LocalAccount, payloads: Sequence[Payload]) -> list[Record]:

@@ -26,9 +26,9 @@ GENESIS = example("fedchain genesis --task wdbc:BreastCancer --key aggregator/ke
 
 app = typer.Typer(
     name="fedchain",
-    help="Federated learning that anyone can recompute: sites train, a ledger orders, everybody checks.",
-    epilog="A federation is founded in this order: keys new, deploy, member set, policy set, genesis; then aggregator "
-    "run and node run, each after its init; audit verify at any time. Each command's --help has an example.",
+    help="Federated learning that anyone can verify: sites train, a ledger orders, everyone can recompute.",
+    epilog="To set up a federation: keys new, deploy, member set, policy set, genesis, in this order; then aggregator "
+    "run and node run, each after its init. Run audit verify at any time. Each command's --help has an example.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -14,7 +14,7 @@ from fedchain.config.federation import load_federation
 from fedchain.core.errors import ConfigError
 from fedchain.core.ledger.records import Address, MemberSet, Role, Seq, address
 
-app = typer.Typer(help="Give and list roles.", no_args_is_help=True)
+app = typer.Typer(help="Set and list roles.", no_args_is_help=True)
 
 
 @app.command(
@@ -39,7 +39,7 @@ def set_member(
     federation: FederationOption = FEDERATION,
     json: Json = False,
 ) -> None:
-    """Give an address its roles; what it had before is replaced.
+    """Set the roles of an address, replacing those it had.
 
     The key must be a governor's. A site is a trainer; --roles none takes every role away.
     """

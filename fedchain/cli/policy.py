@@ -50,35 +50,44 @@ EPILOG: Final = f"""{_algorithms()}
 }"""
 
 
+Algorithm = Annotated[
+    str | None, typer.Option("--algorithm", metavar="NAME", help=f"One of {', '.join(PRESETS)}; see below.")
+]
+PolicyFile = Annotated[
+    Path | None, typer.Option("--file", metavar="FILE", help="Instead: a policy document (JSON, see docs/format.md).")
+]
+BufferSize = Annotated[
+    str | None, typer.Option("--size", metavar="N", help='Updates that make a version; "all": one of each trainer.')
+]
+MaxStaleness = Annotated[
+    int | None,
+    typer.Option("--max-staleness", metavar="N", help="Versions that may have come since the base of an update."),
+]
+Timeout = Annotated[
+    int, typer.Option("--timeout-s", metavar="N", help="Seconds after its first update until a buffer may be closed.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the algorithm; may be repeated."),
+]
+Encodings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoding", metavar="NAME", help=f"How updates may be encoded: {', '.join(ENCODINGS)}; nodes take the first."
+    ),
+]
+
+
 @app.command("set", short_help="Put a policy into force.", epilog=EPILOG)
 def set_policy(
     key: Key,
-    algorithm: Annotated[
-        str | None, typer.Option("--algorithm", metavar="NAME", help=f"One of {', '.join(PRESETS)}; see below.")
-    ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option("--file", metavar="FILE", help="Instead: a policy document (JSON, see docs/format.md)."),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option("--size", metavar="N", help='Updates that make a version; "all": one of each trainer.')
-    ] = None,
-    max_staleness: Annotated[
-        int | None,
-        typer.Option("--max-staleness", metavar="N", help="Versions that may have come since the base of an update."),
-    ] = None,
-    timeout_s: Annotated[
-        int,
-        typer.Option("--timeout-s", metavar="N", help="Seconds after its first update until a buffer may be closed."),
-    ] = 3600,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the algorithm; may be repeated."),
-    ] = None,
-    encoding: Annotated[
-        list[str] | None,
-        typer.Option("--encoding", metavar="NAME", help=f"How updates may be encoded: {', '.join(ENCODINGS)}."),
-    ] = None,
+    algorithm: Algorithm = None,
+    file: PolicyFile = None,
+    size: BufferSize = None,
+    max_staleness: MaxStaleness = None,
+    timeout_s: Timeout = 3600,
+    setting: Settings = None,
+    encoding: Encodings = None,
     password_file: PasswordFile = None,
     federation: FederationOption = FEDERATION,
     json: Json = False,

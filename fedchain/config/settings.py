@@ -30,6 +30,12 @@ GatewayUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")]
 RpcUrl = Annotated[str, Field(pattern=r"^https?://\S+$")]
 """URL of an Ethereum JSON-RPC endpoint."""
 
+WebSocketUrl = Annotated[str, Field(pattern=r"^wss?://\S+$")]
+"""URL of an Ethereum JSON-RPC endpoint over WebSocket."""
+
+Confirmations = Annotated[int, Field(ge=0)] | Literal["finalized"]
+"""Blocks that must follow a record before it counts, or what the chain itself calls final."""
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -53,8 +59,11 @@ class LedgerConfig(Table):
 
     federation: File = Field(description="file that `fedchain deploy` wrote: which contract, on which chain")
     rpc: RpcUrl | None = Field(None, description="your own Ethereum JSON-RPC endpoint, instead of that file's")
-    confirmations: Annotated[int, Field(ge=0)] | Literal["finalized"] | None = Field(
-        None, description='blocks that must follow a record, or "finalized"; without it, 0 on a devnet, else finalized'
+    subscribe: WebSocketUrl | None = Field(
+        None, description="WebSocket URL of that endpoint, as in ws://127.0.0.1:8546: it tells of blocks, no polling"
+    )
+    confirmations: Confirmations | None = Field(
+        None, description='blocks that must follow a record, or "finalized", instead of what that file says'
     )
     poll_s: Seconds = Field(2.0, description="seconds between two looks at the chain")
 

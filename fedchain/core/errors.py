@@ -13,6 +13,7 @@
     │   ├── LedgerRefused     the contract's rules refuse the record: its custom error, by name and operands
     │   ├── HeadMismatch      records and head disagree: somebody lies or a copy is damaged
     │   └── Reorganised       records that were read are no longer on the chain: start again from the first
+    ├── VersionRefuted        a published version that does not follow from the ledger
     ├── PlanError             a merge that exact arithmetic cannot carry
     └── TaskError             the user's task broke its promise
 
@@ -22,10 +23,11 @@ Every message names the thing, the value and what to do about it; what a program
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fedchain.core.ledger.content import Content
 
 
@@ -121,6 +123,15 @@ class HeadMismatch(LedgerError):
 
 class Reorganised(LedgerError):
     """Records that were read before are no longer on the chain."""
+
+
+class VersionRefuted(FedchainError):
+    """A published version does not follow from the ledger; `version` is its number, `problems` say why."""
+
+    def __init__(self, version: int, problems: tuple[str, ...]) -> None:
+        self.version = version
+        self.problems = problems
+        super().__init__(f"version {version} does not follow from the ledger: {'; '.join(problems)}")
 
 
 class PlanError(FedchainError):

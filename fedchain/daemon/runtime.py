@@ -20,7 +20,6 @@ from fedchain.config.settings import DaemonConfig, WebConfig
 from fedchain.core.ledger.records import Address, address
 from fedchain.core.ports import Clock, Ledger, Offload, Store
 from fedchain.crypto.keys import load_key
-from fedchain.crypto.sealing import sealed
 from fedchain.daemon.peers import Peers, announce
 from fedchain.daemon.service import Service
 from fedchain.daemon.web import application, client_tls, run_until_signal
@@ -62,7 +61,7 @@ async def open_member(config: DaemonConfig) -> AsyncIterator[Member]:
     async with ClientSession(connector=connector) as session, await _ledger(config, account) as ledger:
         own = announce(account, ledger.federation, config.web.public_url, int(clock.now()))
         peers = Peers(own, config.peers, ledger.federation)
-        store = sealed(PeerStore(blobs, peers.urls, session), "none")
+        store = PeerStore(blobs, peers.urls, session)
         yield Member(address(account.address), ledger, store, blobs, peers, session, clock, asyncio.to_thread)
 
 
@@ -81,12 +80,14 @@ async def serve(service: Service, config: WebConfig, member: Member) -> None:
 
 async def _ledger(config: DaemonConfig, account: LocalAccount) -> EthereumLedger:
     federation = load_federation(config.ledger.federation)
+    confirmations = config.ledger.confirmations
     return await EthereumLedger.connect(
         config.ledger.rpc or federation.rpc,
         address(federation.contract),
         account,
         folder=config.folder,
-        confirmations=config.ledger.confirmations,
+        confirmations=federation.confirmations if confirmations is None else confirmations,
         retry_policy=RetryPolicy(poll=config.ledger.poll_s),
         deployment_block=federation.block,
+        subscribe=config.ledger.subscribe,
     )

@@ -160,11 +160,11 @@ async def devnet(anvil: Path, folder: Path, port: int = 0, block_time: float | N
 
 
 async def fund(url: str, *addresses: str, ether: int = 1000) -> None:
-    """Give addresses money on a devnet, so that their keys can pay for gas (`anvil_setBalance`)."""
+    """Give addresses money on anvil or hardhat, so that their keys can pay for gas (`hardhat_setBalance`)."""
     endpoint = Endpoint(url)
     try:
         for each in addresses:
-            await endpoint.call("anvil_setBalance", each, hex(ether * 10**18))
+            await endpoint.call("hardhat_setBalance", each, hex(ether * 10**18))
     finally:
         await endpoint.close()
 

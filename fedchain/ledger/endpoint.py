@@ -39,9 +39,8 @@ class Endpoint:
     """A JSON-RPC endpoint; make it on the event loop that uses it."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self.name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        """For messages: without user, password and path, where access keys stand."""
+        self.name = shown(url)
+        """For messages."""
         self._url = url
         self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
         self._ids = count(1)
@@ -87,6 +86,12 @@ class Endpoint:
     async def _post_once(self, request: Mapping[str, object]) -> tuple[int, bytes]:
         async with self._session.post(self._url, json=request) as response:
             return response.status, await response.read()
+
+
+def shown(url: str) -> str:
+    """Return a URL for messages: without user, password and path, where access keys stand."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _explain(answer: object) -> tuple[str, object]:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
 
 from fedchain.core.errors import LedgerError, LedgerUnreachable
@@ -17,15 +17,17 @@ from fedchain.core.ledger.records import NOBODY, Address, Federation, Head, Payl
 from fedchain.core.ports import Signer
 from fedchain.ledger.calls import calldata, deployment, relay_calldata, selector
 from fedchain.ledger.endpoint import Endpoint, RpcError
+from fedchain.ledger.finality import Confirmations, choose_confirmations
 from fedchain.ledger.mirror import NOWHERE, Mirror, Origin
 from fedchain.ledger.outbox import Outbox
-from fedchain.ledger.reader import Confirmations, Reader
+from fedchain.ledger.reader import Reader
 from fedchain.ledger.signer import RetryPolicy, SignerActor
+from fedchain.ledger.wallet import Wallet, receipt_of
+
+if TYPE_CHECKING:
+    from fedchain.ledger.newheads import NewHeads
 
 log = logging.getLogger(__name__)
-
-DEVNET_CHAIN_ID: Final = 31337
-"""Chain id of anvil's chains."""
 
 _NO_HEAD: Final = Head(bytes(32))
 _RETRY_POLICY: Final = RetryPolicy()
@@ -40,6 +42,8 @@ class Deployment:
     """The block that it is in; `connect` takes it as `deployment_block`."""
     transaction: str
     gas: int
+    confirmations: Confirmations
+    """What the chain offers (`choose_confirmations`), for whoever reads the contract."""
 
 
 async def deploy(
@@ -58,21 +62,15 @@ async def deploy(
         endpoint = Endpoint(url)
         stack.push_async_callback(endpoint.close)
         chain_id = int(await endpoint.call("eth_chainId"), 16)
-        actor = SignerActor(
-            endpoint,
-            signer,
-            chain_id=chain_id,
-            to=None,
-            outbox=Outbox(None, chain_id, governor),
-            retry_policy=retry_policy,
-            find=_unknown,
-        )
+        outbox = Outbox(None, chain_id, governor)
+        actor = SignerActor(Wallet(endpoint, signer, chain_id, None), outbox, retry_policy, _unknown)
         stack.push_async_callback(actor.close)
         transaction = await actor.send(deployment(governor, predecessor, predecessor_head), "deploy")
-        receipt = await endpoint.call("eth_getTransactionReceipt", transaction)
+        receipt = await receipt_of(endpoint, transaction)
         with endpoint.parsing("receipt"):
             federation = Federation(chain_id, address(receipt["contractAddress"]), predecessor, predecessor_head)
-            return Deployment(federation, int(receipt["blockNumber"], 16), transaction, int(receipt["gasUsed"], 16))
+            block, gas = int(receipt["blockNumber"], 16), int(receipt["gasUsed"], 16)
+        return Deployment(federation, block, transaction, gas, await choose_confirmations(endpoint, chain_id))
 
 
 async def _unknown(_transaction: str) -> bool:
@@ -80,7 +78,10 @@ async def _unknown(_transaction: str) -> bool:
 
 
 class EthereumLedger:
-    """One federation's contract on an EVM chain, as one key sees it; a `Ledger` (core/ports.py)."""
+    """One federation's contract on an EVM chain, as one key sees it; a `Ledger` (core/ports.py).
+
+    More than 12 methods because the port has seven, and an asynchronous context three.
+    """
 
     def __init__(
         self,
@@ -107,43 +108,30 @@ class EthereumLedger:
         confirmations: Confirmations | None = None,
         retry_policy: RetryPolicy = _RETRY_POLICY,
         deployment_block: int | None = None,
+        subscribe: str | None = None,
     ) -> EthereumLedger:
         """Connect to a contract; without a signer it can only be read.
 
         `folder` keeps the mirror, `ledger.sqlite`, and the signer's outbox; None keeps them in memory.
-        `confirmations` None is 0 on a devnet and "finalized" elsewhere. `deployment_block` is the block of
-        the contract's deployment; it is searched when neither given nor known from before. What an earlier
+        `confirmations` None asks the chain (`choose_confirmations`). `deployment_block` is the block of
+        the contract's deployment; it is searched when neither given nor known from before. `subscribe` is a WebSocket
+        URL (ws:// or wss://) that tells of new blocks: then `wait` does not poll. What an earlier
         process stored and did not finish goes on at once. Raises LedgerUnreachable, LedgerError where there is no such
         contract, ConfigError where the folder belongs to another ledger, chain or process.
         """
         async with AsyncExitStack() as stack:
             endpoint = Endpoint(url)
             stack.push_async_callback(endpoint.close)
-            origin = await _origin(endpoint, contract)
-            chain_id = origin.federation.chain_id
-            if folder:
-                await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-            mirror = Mirror.create(folder and folder / "ledger.sqlite", origin)
+            mirror = await _open_mirror(endpoint, contract, folder, deployment_block)
             stack.callback(mirror.close)
-            if mirror.last_block == NOWHERE:
-                mirror.begin(
-                    await _find_deployment_block(endpoint, contract) if deployment_block is None else deployment_block
-                )
             if confirmations is None:
-                confirmations = 0 if chain_id == DEVNET_CHAIN_ID else "finalized"
-            reader = Reader(endpoint, mirror, confirmations, retry_policy.poll)
-            actor = None
-            if signer:
-                owner = address(signer.address)
-                actor = SignerActor(
-                    endpoint,
-                    signer,
-                    chain_id=chain_id,
-                    to=contract,
-                    outbox=Outbox(folder and folder / f"outbox-{owner}.sqlite", chain_id, owner),
-                    retry_policy=retry_policy,
-                    find=reader.find,
-                )
+                confirmations = await choose_confirmations(endpoint, mirror.origin.federation.chain_id)
+            new_heads = _new_heads(subscribe, retry_policy.poll) if subscribe else None
+            if new_heads:
+                stack.push_async_callback(new_heads.close)
+            reader = Reader(endpoint, mirror, confirmations, retry_policy.poll, new_heads)
+            actor = _signer_actor(endpoint, signer, reader, folder, retry_policy) if signer else None
+            if actor:
                 stack.push_async_callback(actor.close)
                 actor.resume()
             return cls(endpoint, reader, actor, retry_policy, stack.pop_all())
@@ -202,7 +190,7 @@ class EthereumLedger:
     async def gas_used(self, record: Record) -> int:
         """Return the gas that a record's transaction used; raises LedgerUnreachable."""
         assert record.place is not None
-        receipt = await self._endpoint.call("eth_getTransactionReceipt", record.place.transaction)
+        receipt = await receipt_of(self._endpoint, record.place.transaction)
         with self._endpoint.parsing("receipt"):
             return int(receipt["gasUsed"], 16)
 
@@ -217,6 +205,39 @@ class EthereumLedger:
                     return records
             log.warning("the records of transaction %s cannot be read: reorganised away, or no answer", transaction)
             await asyncio.sleep(self._retry_policy.poll)
+
+
+async def _open_mirror(
+    endpoint: Endpoint, contract: Address, folder: Path | None, deployment_block: int | None
+) -> Mirror:
+    """Open a folder's mirror, or one in memory; a new one begins before the contract's deployment."""
+    origin = await _origin(endpoint, contract)
+    if folder:
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    mirror = Mirror.create(folder and folder / "ledger.sqlite", origin)
+    try:
+        if mirror.last_block == NOWHERE:
+            if deployment_block is None:
+                deployment_block = await _find_deployment_block(endpoint, contract)
+            mirror.begin(deployment_block)
+    except BaseException:
+        mirror.close()
+        raise
+    return mirror
+
+
+def _new_heads(url: str, retry_s: float) -> NewHeads:
+    from fedchain.ledger.newheads import NewHeads  # noqa: PLC0415 - web3 takes most of a second to import
+
+    return NewHeads(url, retry_s)
+
+
+def _signer_actor(
+    endpoint: Endpoint, signer: Signer, reader: Reader, folder: Path | None, retry_policy: RetryPolicy
+) -> SignerActor:
+    wallet = Wallet(endpoint, signer, reader.federation.chain_id, reader.federation.contract)
+    outbox = Outbox(folder and folder / f"outbox-{wallet.address}.sqlite", reader.federation.chain_id, wallet.address)
+    return SignerActor(wallet, outbox, retry_policy, reader.find)
 
 
 async def _origin(endpoint: Endpoint, contract: Address) -> Origin:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from fedchain.ledger.endpoint import Endpoint
+from fedchain.ledger.endpoint import Endpoint, RpcError
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,16 @@ class Fees:
 
 async def usual_fees(endpoint: Endpoint) -> Fees:
     """Return the usual tip, and a cap that outlives five full blocks: twice the base fee and the tip."""
-    block, tip = await asyncio.gather(
-        endpoint.call("eth_getBlockByNumber", "latest", False), endpoint.call("eth_maxPriorityFeePerGas")
-    )
+    block, tip = await asyncio.gather(endpoint.call("eth_getBlockByNumber", "latest", False), _tip(endpoint))
     with endpoint.parsing("fee"):
         return Fees(int(tip, 16), 2 * int(block["baseFeePerGas"], 16) + int(tip, 16))
+
+
+async def _tip(endpoint: Endpoint) -> str:
+    """Return the endpoint's own proposal, or the median tip of its newest block where it makes none."""
+    try:
+        return str(await endpoint.call("eth_maxPriorityFeePerGas"))
+    except RpcError:
+        history = await endpoint.call("eth_feeHistory", "0x1", "latest", [50])
+        with endpoint.parsing("fee history"):
+            return str(history["reward"][0][0])

@@ -99,7 +99,10 @@ class Origin:
 
 
 class Mirror:
-    """A ledger's records in a file, or in memory."""
+    """A ledger's records in a file, or in memory.
+
+    More than 12 methods because each is one question that reader or audit asks of the copy, with its SQL.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -10,36 +10,46 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from fedchain.core.errors import FormatError, HeadMismatch, LedgerError, LedgerUnreachable, Reorganised
+from fedchain.core.errors import FormatError, HeadMismatch, LedgerUnreachable, Reorganised
 from fedchain.core.ledger.records import Head, Record, Seq, first_head, next_head
-from fedchain.ledger.calls import selector
+from fedchain.ledger.chainview import ChainView
 from fedchain.ledger.endpoint import Endpoint, RpcError
+from fedchain.ledger.finality import Confirmations
 from fedchain.ledger.logs import read_logs
 from fedchain.ledger.mirror import NOWHERE, BlockRef, Mirror, MirrorRow, row_of
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from fedchain.ledger.newheads import NewHeads
 
-Confirmations = int | Literal["finalized"]
-"""How many blocks must stand on a record's block before it counts; or what the chain itself calls final."""
+log = logging.getLogger(__name__)
 
 _PAUSES_S: Final = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 """Before head() is asked again: anvil answers with the next block's state while it makes that block."""
 
-_HEAD: Final = "0x" + selector("head()").hex()
-
 
 class Reader:
-    """Reads one contract's records behind `confirmations`, looking every `poll` seconds where it waits."""
+    """Reads one contract's records behind `confirmations`.
 
-    def __init__(self, endpoint: Endpoint, mirror: Mirror, confirmations: Confirmations, poll: float) -> None:
+    Where it waits it looks with every new block, or every `poll` seconds without a subscription.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        mirror: Mirror,
+        confirmations: Confirmations,
+        poll: float,
+        new_heads: NewHeads | None = None,
+    ) -> None:
         self._endpoint = endpoint
         self._mirror = mirror
-        self._confirmations = confirmations
         self._poll = poll
+        self._new_heads = new_heads
         self.federation = mirror.origin.federation
         """What head_0 binds."""
+        self._view = ChainView(endpoint, self.federation.contract, confirmations)
         self._lock = asyncio.Lock()
         self._checked = False
         """Whether the mirror's last head was held against the contract's since it was opened."""
@@ -64,26 +74,30 @@ class Reader:
     async def head(self) -> Head:
         """Return the contract's head at the latest settled block; head_0 while the contract is not settled."""
         with self._reading():
-            return await self._head(await self._final_block()) or first_head(self.federation)
+            return await self._view.head(await self._view.settled_block()) or first_head(self.federation)
 
     async def wait(self, start: Seq, timeout: float) -> None:
         """Return once the record `start` is settled, or after `timeout` seconds; a silent endpoint may come back."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while True:
+                    seen = self._new_heads.seen if self._new_heads else 0
                     with suppress(LedgerUnreachable):
                         await self.advance()
                     if self._mirror.count > start:
                         return
-                    await asyncio.sleep(self._poll)
+                    if self._new_heads:
+                        await self._new_heads.wait(seen, self._poll)
+                    else:
+                        await asyncio.sleep(self._poll)
 
     async def find(self, transaction: str) -> list[Record]:
         """Return the records of a transaction that is on the chain, settled or not; raises as `records`."""
         await self.advance()
         rows = self._mirror.of(transaction)
-        if not rows and self._confirmations != 0:
+        if not rows and self._view.confirmations != 0:
             with self._reading():
-                latest = await self._block("latest")
+                latest = await self._view.block("latest")
                 unsettled = await self._read(self._mirror.last_block, self._mirror.count, latest)
             rows = [row for row in unsettled if row.place.transaction == transaction]
         return [row.record() for row in rows]
@@ -106,7 +120,7 @@ class Reader:
             await self._extend(anew=True)
 
     async def _extend(self, anew: bool = False) -> None:
-        target = await self._final_block()
+        target = await self._view.settled_block()
         if anew:
             base, count = NOWHERE, 0
         elif target == self._mirror.last_block and self._checked:
@@ -126,7 +140,7 @@ class Reader:
             return through, 0
         count = self._mirror.count
         for block, so_many in [(through, count), *self._mirror.blocks()]:
-            if await self._block(hex(block.number)) == block:
+            if await self._view.block(hex(block.number)) == block:
                 return block, so_many
             log.warning("block %s (%s) is gone: the chain was reorganised", block.number, block.hash)
         return NOWHERE, 0
@@ -137,7 +151,7 @@ class Reader:
         try:
             logs, wanted = await asyncio.gather(
                 read_logs(self._endpoint, self.federation.contract, base.number + 1, target.number),
-                self._head(target),
+                self._view.head(target),
             )
         except FormatError as error:
             raise HeadMismatch(f"{self._endpoint.name}: {error}") from error
@@ -157,7 +171,7 @@ class Reader:
                     "about the head; compare with another endpoint"
                 )
             await asyncio.sleep(pause)
-            wanted = await self._head(target)
+            wanted = await self._view.head(target)
         return rows
 
     @contextmanager
@@ -167,29 +181,6 @@ class Reader:
             yield
         except RpcError as error:
             raise LedgerUnreachable(f"{self._endpoint.name} cannot be read: {error.message}") from error
-
-    async def _final_block(self) -> BlockRef:
-        if self._confirmations == "finalized":
-            return await self._block("finalized")
-        latest = await self._block("latest")
-        if not self._confirmations:
-            return latest
-        return await self._block(hex(max(0, latest.number - self._confirmations)))
-
-    async def _block(self, which: str) -> BlockRef:
-        """Return a block by number or tag; one that is not there has no hash."""
-        found = await self._endpoint.call("eth_getBlockByNumber", which, False)
-        if found is None and not which.startswith("0x"):
-            raise LedgerError(f"{self._endpoint.name} knows no {which} block: set confirmations to a number")
-        with self._endpoint.parsing("block"):
-            return BlockRef(int(found["number"], 16), found["hash"]) if found else BlockRef(int(which, 16), "")
-
-    async def _head(self, at: BlockRef) -> Head | None:
-        """Return the contract's head at a block; None where the contract is not there yet."""
-        call = {"to": self.federation.contract, "data": _HEAD}
-        found = await self._endpoint.call("eth_call", call, {"blockHash": at.hash})
-        with self._endpoint.parsing("head"):
-            return Head(bytes.fromhex(found.removeprefix("0x"))) or None
 
 
 def _text(head: Head | None) -> str:

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from fedchain.core.errors import HeadMismatch, LedgerError, LedgerRefused, LedgerUnreachable
-from fedchain.core.ledger.records import Address, address
-from fedchain.core.ports import Signer
-from fedchain.ledger.calls import decode_error
-from fedchain.ledger.endpoint import Endpoint, RpcError
-from fedchain.ledger.fees import Fees, usual_fees
-from fedchain.ledger.outbox import Attempt, Intent, Outbox
+from fedchain.ledger.endpoint import RpcError
+from fedchain.ledger.fees import Fees
+from fedchain.ledger.outbox import Intent, Outbox
+from fedchain.ledger.wallet import Wallet
 
 log = logging.getLogger(__name__)
 
@@ -44,27 +40,13 @@ class RetryPolicy:
 
 
 class SignerActor:
-    """Sends one key's transactions; `to` None deploys. Every method belongs on one event loop."""
+    """Sends one key's transactions. Every method belongs on one event loop."""
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        signer: Signer,
-        *,
-        chain_id: int,
-        to: Address | None,
-        outbox: Outbox,
-        retry_policy: RetryPolicy,
-        find: Find,
-    ) -> None:
-        self._endpoint = endpoint
-        self._signer = signer
-        self._chain_id = chain_id
-        self._to = to
+    def __init__(self, wallet: Wallet, outbox: Outbox, retry_policy: RetryPolicy, find: Find) -> None:
+        self._wallet = wallet
         self._outbox = outbox
         self._retry_policy = retry_policy
         self._find = find
-        self._from = address(signer.address)
         self._next: int | None = None
         self._lock = asyncio.Lock()
         self._deliveries: dict[str, asyncio.Task[str]] = {}
@@ -99,15 +81,15 @@ class SignerActor:
         return self._start_delivery(intent, None) if intent else None
 
     def _start_delivery(self, intent: Intent, fees: Fees | None) -> asyncio.Task[str]:
+        def delivered(task: asyncio.Task[str]) -> None:
+            del self._deliveries[intent.key]
+            if not task.cancelled() and (error := task.exception()):
+                log.info("append %s: %s", intent.key, error)
+
         task = asyncio.create_task(self._deliver(intent, fees), name=f"append {intent.key}")
         self._deliveries[intent.key] = task
-        task.add_done_callback(partial(self._delivered, intent.key))
+        task.add_done_callback(delivered)
         return task
-
-    def _delivered(self, key: str, task: asyncio.Task[str]) -> None:
-        del self._deliveries[key]
-        if not task.cancelled() and (error := task.exception()):
-            log.info("append %s: %s", key, error)
 
     async def _deliver(self, intent: Intent, fees: Fees | None) -> str:
         """Send a call until it is on the chain; returns its transaction's hash."""
@@ -118,13 +100,16 @@ class SignerActor:
         pause = _FIRST_LOOK_S
         while True:
             try:
-                found = await self._included(intent)
+                found = await self._wallet.included(intent, self._outbox.attempts(intent.key))
                 if not found and clock() >= rebroadcast_at:
                     found = await self._rebroadcast(intent)
                     rebroadcast_at = clock() + self._retry_policy.resend
                 if not found and clock() >= replace_at:
                     await self._replace(intent)
                     replace_at = clock() + self._retry_policy.replace
+            except LedgerRefused:
+                self._outbox.forget(intent.key)
+                raise
             except (LedgerUnreachable, RpcError, HeadMismatch) as error:
                 log.warning("append %s waits: %s", intent.key, error)
                 found = None
@@ -139,7 +124,7 @@ class SignerActor:
         pause = _FIRST_LOOK_S
         while True:
             try:
-                gas, fees, _ = await asyncio.gather(self._gas(data), usual_fees(self._endpoint), self._count())
+                gas, fees, _ = await asyncio.gather(self._wallet.gas(data), self._wallet.fees(), self._count())
             except LedgerUnreachable as error:
                 log.warning("an append waits: %s", error)
                 await asyncio.sleep(pause)
@@ -147,136 +132,60 @@ class SignerActor:
             else:
                 return gas, fees
 
-    async def _gas(self, data: bytes) -> int:
-        """Return a gas limit with a quarter to spare."""
-        try:
-            return int(await self._endpoint.call("eth_estimateGas", self._call(data)), 16) * 5 // 4
-        except RpcError as error:
-            raise _contract_error(error) or error from error
-
     async def _count(self) -> None:
         """Find the first free nonce, once: from then on the actor counts by itself."""
         if self._next is None:
-            used = await self._nonces("pending")
+            used = await self._wallet.nonces("pending")
             self._next = max(used, self._outbox.next_nonce())
-
-    async def _nonces(self, tag: str) -> int:
-        return int(await self._endpoint.call("eth_getTransactionCount", self._from, tag), 16)
 
     async def _post(self, intent: Intent, fees: Fees) -> bool:
         """Send a new call and tell whether the endpoint took it; raises LedgerError where it never will."""
         async with self._lock:
             assert self._next is not None
-            attempt = self._sign(intent, self._next, fees)
+            attempt = self._wallet.sign(intent, self._next, fees)
             await asyncio.to_thread(self._outbox.store, intent, attempt)
             self._next = attempt.nonce + 1
             try:
-                await self._broadcast(attempt)
+                await self._wallet.broadcast(attempt)
             except LedgerUnreachable:
                 return False
             except RpcError as error:
-                if await self._is_refused(attempt):
+                if await self._wallet.is_refused(attempt):
                     self._outbox.forget(intent.key)
                     self._next = attempt.nonce
-                    raise LedgerError(f"{self._from} cannot append: {error.message}") from error
+                    raise LedgerError(f"{self._wallet.address} cannot append: {error.message}") from error
                 return False
             return True
-
-    async def _is_refused(self, attempt: Attempt) -> bool:
-        """Tell whether the endpoint does not have a transaction, though nothing else is the next with this nonce."""
-        try:
-            known = await self._endpoint.call("eth_getTransactionByHash", attempt.hash)
-            return known is None and await self._nonces("pending") == attempt.nonce
-        except LedgerError:
-            return False
-
-    async def _included(self, intent: Intent) -> str | None:
-        """Return the hash of an intent's transaction that is on the chain; raises LedgerRefused for a reverted one."""
-        for attempt in self._outbox.attempts(intent.key):
-            receipt = await self._endpoint.call("eth_getTransactionReceipt", attempt.hash)
-            if receipt is None:
-                continue
-            with self._endpoint.parsing("receipt"):
-                status, block = int(receipt["status"], 16), receipt["blockNumber"]
-            if not status:
-                reason = await self._reason(intent, attempt, block)
-                self._outbox.forget(intent.key)
-                raise reason
-            return attempt.hash
-        return None
-
-    async def _reason(self, intent: Intent, attempt: Attempt, block: str) -> LedgerRefused:
-        """Find out why a transaction was reverted, by calling it again where it failed."""
-        try:
-            await self._endpoint.call("eth_call", self._call(intent.data) | {"gas": hex(intent.gas)}, block)
-        except RpcError as error:
-            return _contract_error(error) or LedgerRefused("Reverted", (attempt.hash,))
-        return LedgerRefused("Reverted", (attempt.hash,))
 
     async def _rebroadcast(self, intent: Intent) -> str | None:
         """Help an intent that is not on the chain: send it again, or under another nonce when its own is used up."""
         attempts = self._outbox.attempts(intent.key)
-        used = await self._nonces("latest")
+        used = await self._wallet.nonces("latest")
         if used <= attempts[-1].nonce:
             for attempt in self._outbox.newest(used):
                 if attempt.nonce <= attempts[-1].nonce:
-                    await self._broadcast_again(attempt)
+                    await self._wallet.rebroadcast(attempt)
             return None
-        if found := await self._included(intent):
+        if found := await self._wallet.included(intent, attempts):
             return found
         for attempt in attempts:
             if await self._find(attempt.hash):
                 return attempt.hash
         # The checked records up to a block at which the nonce is used up show none of ours: somebody else used it.
-        log.warning("append %s: nonce %s of %s was used elsewhere", intent.key, attempts[-1].nonce, self._from)
+        log.warning(
+            "append %s: nonce %s of %s was used elsewhere", intent.key, attempts[-1].nonce, self._wallet.address
+        )
         async with self._lock:
-            self._next = max(self._next or 0, await self._nonces("pending"))
-            attempt = self._sign(intent, self._next, await usual_fees(self._endpoint))
+            self._next = max(self._next or 0, await self._wallet.nonces("pending"))
+            attempt = self._wallet.sign(intent, self._next, await self._wallet.fees())
             await asyncio.to_thread(self._outbox.store, intent, attempt)
             self._next = attempt.nonce + 1
-            await self._broadcast_again(attempt)
+            await self._wallet.rebroadcast(attempt)
         return None
 
     async def _replace(self, intent: Intent) -> None:
         """Offer more for a transaction that waits too long."""
         last = self._outbox.attempts(intent.key)[-1]
-        attempt = self._sign(intent, last.nonce, (await usual_fees(self._endpoint)).above(last.fees))
+        attempt = self._wallet.sign(intent, last.nonce, (await self._wallet.fees()).above(last.fees))
         await asyncio.to_thread(self._outbox.store, intent, attempt)
-        await self._broadcast_again(attempt)
-
-    async def _broadcast_again(self, attempt: Attempt) -> None:
-        try:
-            await self._broadcast(attempt)
-        except RpcError as error:
-            log.debug("nonce %s of %s: %s", attempt.nonce, self._from, error)
-
-    async def _broadcast(self, attempt: Attempt) -> None:
-        await self._endpoint.call("eth_sendRawTransaction", "0x" + attempt.raw.hex())
-
-    def _call(self, data: bytes) -> dict[str, Any]:
-        to = {"to": self._to} if self._to else {}
-        return {"from": self._from, "data": "0x" + data.hex(), **to}
-
-    def _sign(self, intent: Intent, nonce: int, fees: Fees) -> Attempt:
-        to = {"to": bytes.fromhex(self._to[2:])} if self._to else {}
-        signed = self._signer.sign_transaction(
-            {
-                "type": 2,
-                "chainId": self._chain_id,
-                "nonce": nonce,
-                "value": 0,
-                "data": intent.data,
-                "gas": intent.gas,
-                "maxPriorityFeePerGas": fees.tip,
-                "maxFeePerGas": fees.cap,
-                **to,
-            }
-        )
-        return Attempt("0x" + signed.hash.hex(), nonce, fees, bytes(signed.raw_transaction))
-
-
-def _contract_error(error: RpcError) -> LedgerRefused | None:
-    """Read the contract's custom error from an endpoint's error; clients put the data in different places."""
-    if data := re.search(r"0x([0-9a-fA-F]{8,})", str(error.data)):
-        return decode_error(bytes.fromhex(data[1]))
-    return LedgerRefused("Reverted", (error.message,)) if "revert" in error.message.lower() else None
+        await self._wallet.rebroadcast(attempt)

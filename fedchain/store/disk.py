@@ -131,7 +131,7 @@ class NewFile:
                 self._path.unlink(missing_ok=True)
                 self._close()
 
-    def keep(self) -> None:
+    def suspend(self) -> None:
         """Let go of the file; one that is not to be kept, or is empty, is deleted."""
         with self._lock:
             if self._fd >= 0:
@@ -145,7 +145,7 @@ class NewFile:
         self._fd = -1
 
     def __del__(self) -> None:
-        self.keep()
+        self.suspend()
 
 
 def clean(folder: Path) -> None:

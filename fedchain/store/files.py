@@ -30,7 +30,8 @@ class FileBlobs:
     """The blobs in one folder; several threads and processes may share it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
+        """Where the files are."""
         self._places: dict[Digest, tuple[Content, Block]] = {}
         with disk.failing(folder, "create"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -38,14 +39,9 @@ class FileBlobs:
         for path in folder.glob(f"*{_TREE}"):
             self._learn(Cid(path.name.removesuffix(_TREE)))
 
-    @property
-    def folder(self) -> Path:
-        """Where the files are."""
-        return self._folder
-
     def path(self, content: Content) -> Path:
         """Say where a blob is, or would be."""
-        return self._folder / content.cid
+        return self.folder / content.cid
 
     def has(self, content: Content) -> bool:
         """Tell whether the blob is here, whole."""
@@ -60,16 +56,18 @@ class FileBlobs:
         with disk.failing(path, "open"):
             buffer = FileReader(path)
         if buffer.size != content.size:
-            raise Corrupt(f"{path} has {buffer.size} bytes, not {content.size}: it is damaged, or the size is wrong")
+            raise Corrupt(
+                f"{path} has {buffer.size} bytes, not {content.size}: it is damaged, or the size is wrong", content
+            )
         return buffer
 
     def create(self) -> FileWriter:
         """Start a new blob."""
-        return FileWriter(self, NewFile(self._folder))
+        return FileWriter(self, NewFile(self.folder))
 
-    def resume(self, content: Content) -> FileLanding:
+    def resume(self, content: Content) -> FileDownload:
         """Start a fetch, or go on with one that was cut off."""
-        return FileLanding(self, NewFile(self._folder, kept=content.cid), content.size)
+        return FileDownload(self, NewFile(self.folder, kept=content.cid), content.size)
 
     def check(self, content: Content) -> None:
         """Re-hash every byte of a blob and its tree; raises Corrupt naming the first wrong block, Unavailable."""
@@ -80,12 +78,12 @@ class FileBlobs:
         """Read a blob's tree, checked against its CID; raises Corrupt, Unavailable."""
         if root(content).height == 0:
             return Tree(content, (), (content.digest,))
-        path = self._folder / (content.cid + _TREE)
+        path = self.folder / (content.cid + _TREE)
         with disk.failing(path, "read"), path.open("rb") as file:
             try:
                 return _read_tree(content, file)
             except (FormatError, Corrupt) as error:
-                raise Corrupt(f"{path}, the tree of {content}: {error}; fetch the blob again") from error
+                raise Corrupt(f"{path}, the tree of {content}: {error}; fetch the blob again", content) from error
 
     def find(self, codec: int, digest: Digest) -> tuple[Content, Block] | None:
         """Find a block, be it a root, an inner node or a leaf: the blob it is in, and where; None when not here."""
@@ -101,7 +99,7 @@ class FileBlobs:
             parts = [car.header(root(tree.content).codec, tree.content.digest)]
             for block, data in tree.nodes:
                 parts += [car.prefix(block.codec, block.digest, block.length), data]
-            beside = NewFile(self._folder)
+            beside = NewFile(self.folder)
             beside.publish(cid + _TREE, beside.write(0, parts))
         file.publish(cid, tree.content.size)
         self._place(tree)
@@ -109,7 +107,7 @@ class FileBlobs:
     def _learn(self, cid: Cid) -> tuple[Content, Block] | None:
         """Take in a blob by its file's name; None where there is none, or none that could be served."""
         with suppress(FormatError, ContentError, FileNotFoundError):
-            content = content_of(cid, (self._folder / cid).stat().st_size)
+            content = content_of(cid, (self.folder / cid).stat().st_size)
             self._place(self.tree(content))
             return content, root(content)
         return None
@@ -144,7 +142,7 @@ class FileWriter:
         self._file.drop()
 
 
-class FileLanding:
+class FileDownload:
     """A blob on its way into a folder."""
 
     def __init__(self, blobs: FileBlobs, file: NewFile, size: int) -> None:
@@ -168,9 +166,9 @@ class FileLanding:
         """Bring the blob to the disk and make it visible."""
         self._blobs.publish(self._file, tree)
 
-    def keep(self) -> None:
+    def suspend(self) -> None:
         """Stop here, so that a later `resume` goes on from what came; harmless after `commit`."""
-        self._file.keep()
+        self._file.suspend()
 
 
 def _read_tree(content: Content, file: IO[bytes]) -> Tree:

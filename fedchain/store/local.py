@@ -22,7 +22,7 @@ class Download(Protocol):
     def commit(self, tree: Tree) -> None:
         """Make the blob durable and visible; every leaf of its tree has been put, or was held."""
 
-    def keep(self) -> None:
+    def suspend(self) -> None:
         """Stop here, so that a later `resume` goes on from what came; harmless after `commit`."""
 
 

@@ -52,9 +52,9 @@ class MemoryBlobs:
         """Start a new blob."""
         return MemoryWriter(self._held)
 
-    def resume(self, _content: Content) -> MemoryLanding:
+    def resume(self, _content: Content) -> MemoryDownload:
         """Start a fetch; nothing is left of earlier ones."""
-        return MemoryLanding(self._held)
+        return MemoryDownload(self._held)
 
     def check(self, content: Content) -> None:
         """Re-hash a blob; raises Corrupt naming the first wrong block, Unavailable."""
@@ -69,7 +69,7 @@ class MemoryBlobs:
         try:
             return self._held[content]
         except KeyError:
-            raise Unavailable(f"{content} is not in memory") from None
+            raise Unavailable(f"{content} is not in memory", content) from None
 
 
 class MemoryWriter:
@@ -97,7 +97,7 @@ class MemoryWriter:
         self._data.clear()
 
 
-class MemoryLanding:
+class MemoryDownload:
     """A blob on its way into memory."""
 
     def __init__(self, held: dict[Content, tuple[bytes, Tree]]) -> None:
@@ -116,6 +116,6 @@ class MemoryLanding:
         """Make the blob visible."""
         self._held[tree.content] = (b"".join(self._chunks[at] for at in sorted(self._chunks)), tree)
 
-    def keep(self) -> None:
+    def suspend(self) -> None:
         """Let go of what came."""
         self._chunks.clear()

@@ -93,9 +93,9 @@ class PeerStore:
                     return
                 answers.append(f"{url} {problem}")
             told = "; ".join(answers) or "there is none to ask"
-            raise Unavailable(f"no peer has {content}: {told}; add a peer that has it, or try again later")
+            raise Unavailable(f"no peer has {content}: {told}; add a peer that has it, or try again later", content)
         finally:
-            await asyncio.to_thread(download.keep)
+            await asyncio.to_thread(download.suspend)
 
     def _begin(self, content: Content) -> tuple[Download, list[Digest]]:
         download = self._local.resume(content)

@@ -90,7 +90,7 @@ class Fit:
 
 
 class Task(Protocol):
-    """A model, how it is trained on one site's data, and how it is judged there."""
+    """A model, how it is trained on one site's data, and how it is evaluated there."""
 
     def model(self) -> torch.nn.Module:
         """Build the model; its parameters and buffers are float32 or integers, none of them shared."""
@@ -99,7 +99,7 @@ class Task(Protocol):
         """Train the model in place on the site's data."""
 
     def evaluate(self, model: torch.nn.Module, run: Run) -> dict[str, float]:
-        """Judge the model on data of the site that `train` never sees."""
+        """Evaluate the model on data of the site that `train` never sees."""
 
 
 def load_task(name: str, folder: Path | None = None) -> Task:

@@ -89,7 +89,7 @@ class Trainer:
         return await self._in_thread(lambda stop: self._train(arrays, replace(run, stop=stop)))
 
     async def evaluate(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, float]:
-        """Judge a model on data the site holds back; raises TaskError as `train` does."""
+        """Evaluate a model on data the site holds back; raises TaskError as `train` does."""
         return await self._in_thread(lambda stop: self._evaluate(arrays, replace(self._run, stop=stop)))
 
     def close(self) -> None:

@@ -6,12 +6,15 @@ Longer than 300 lines because it is the port's whole promise, and is read as one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Protocol, Self
 
 import pytest
+from chains.programs import RUN, Chain
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
@@ -41,7 +44,6 @@ from fedchain.core.ledger.records import (
 )
 from fedchain.core.ports import Ledger
 from fedchain.crypto.eip712 import is_signed, sign_update
-from fedchain.devnet.anvil import find_anvil, fund, start, stop
 from fedchain.ledger.endpoint import Endpoint
 from fedchain.ledger.ethereum import EthereumLedger, deploy
 from fedchain.ledger.memory import MemoryChain
@@ -86,14 +88,15 @@ class MemoryWorld:
 
 
 class EthereumWorld:
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, chain: Chain, folder: Path) -> None:
         self.keys = new_keys()
-        self._url = url
+        self._chain = chain
+        self._url = chain.url
         self._folder = folder
         self._ledgers: dict[str | None, EthereumLedger] = {}
 
     async def __aenter__(self) -> Self:
-        await fund(self._url, *(key.address for key in self.keys.values()))
+        await self._chain.give(*(key.address for key in self.keys.values()))
         self._deployment = await deploy(self._url, self.keys["governor"], retry_policy=RetryPolicy(poll=0.02))
         return self
 
@@ -108,6 +111,7 @@ class EthereumWorld:
                 self._deployment.federation.contract,
                 self.keys[name] if name else None,
                 folder=self._folder / (name or "reader"),
+                confirmations=0,
                 retry_policy=RetryPolicy(poll=0.02),
             )
         return self._ledgers[name]
@@ -118,6 +122,8 @@ class EthereumWorld:
 
     async def pass_time(self, seconds: int) -> None:
         """Let time pass, forwards: a chain's time knows nothing else."""
+        if not self._chain.moves_time:
+            pytest.skip("this chain's time cannot be moved")
         endpoint = Endpoint(self._url)
         if seconds > 0:
             await endpoint.call("evm_increaseTime", hex(seconds))
@@ -125,21 +131,18 @@ class EthereumWorld:
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("devnet")
-    anvil = find_anvil(None, folder)
-    if anvil is None:
-        pytest.fail("anvil is not here: run scripts/setup")
-    devnet = asyncio.run(start(anvil, folder))
-    yield devnet.url
-    asyncio.run(stop(folder))
+def chains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Chain]]:
+    """Start each chain when its first test asks for it."""
+    with ExitStack() as stack:
+        yield cache(lambda name: stack.enter_context(RUN[name](tmp_path_factory.mktemp(name))))
 
 
-@pytest.fixture(params=["memory", "ethereum"])
-async def world(request: pytest.FixtureRequest, chain: str, tmp_path: Path) -> AsyncIterator[World]:
+@pytest.fixture(params=["memory", "anvil", "hardhat", "geth", pytest.param("clique", marks=pytest.mark.long)])
+async def world(request: pytest.FixtureRequest, chains: Callable[[str], Chain], tmp_path: Path) -> AsyncIterator[World]:
     if request.param == "memory":
         yield MemoryWorld()
         return
+    chain = await asyncio.to_thread(chains, request.param)
     async with EthereumWorld(chain, tmp_path) as ethereum:
         yield ethereum
 

@@ -15,7 +15,7 @@ from eth_utils.abi import abi_to_signature, collapse_if_tuple
 from eth_utils.crypto import keccak
 from web3 import Web3
 from web3.exceptions import ContractCustomError
-from web3.types import TxReceipt
+from web3.types import BlockIdentifier, TxReceipt
 
 from fedchain.cli.devnet import anvil
 from fedchain.core.ledger.content import NOTHING, Content
@@ -102,8 +102,16 @@ class Contract:
         head = self.head()
         receipt = self.send(call, sender)
         assert (receipt["status"], receipt["logs"], self.head()) == (0, [], head)
+        return self.why(call, sender, receipt)
+
+    def why(self, call: Any, sender: Address, receipt: TxReceipt) -> tuple[Any, ...]:
+        """Repeat a call that was reverted in its block; return the error's name and values."""
+        return self.refused(call, sender, receipt["blockNumber"])
+
+    def refused(self, call: Any, sender: Address, block: BlockIdentifier = "latest") -> tuple[Any, ...]:
+        """Ask for a call that must revert, sending nothing; return the error's name and values."""
         with pytest.raises(ContractCustomError) as refused:
-            call.call({"from": _spelt(sender), "gas": GAS}, receipt["blockNumber"])
+            call.call({"from": _spelt(sender), "gas": GAS}, block)
         return self.error(refused.value)
 
     @staticmethod

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest_asyncio
+from oracle.compare import agree
 
 from fedchain.cli.demo.actors import Processes, processes
 from fedchain.cli.demo.stage import Actor, Site, Stage, build
@@ -17,6 +18,7 @@ from fedchain.cli.ledger import open_ledger
 from fedchain.core.ledger.records import ModelPublished, Record
 from fedchain.core.rules.policy import Policy
 from fedchain.devnet.anvil import devnet
+from fedchain.store.files import FileBlobs
 from fedchain.training.examples.partition import EXAMPLES, write_parts
 from fedchain.training.task import load_task
 from fedchain.training.trainer import Options, Trainer
@@ -50,7 +52,7 @@ class Federation:
             return list(await ledger.records())
 
     async def audit(self, actors: Sequence[Actor]) -> tuple[int, str]:
-        """Run the audit as a program of its own over the actors' blobs; returns exit code and output."""
+        """Run the audit as a program over the actors' blobs, and the oracle beside it; returns exit code and output."""
         blobs = [word for actor in actors for word in ("--blobs", str(actor.blobs))]
         command = ["audit", "verify", "--federation", str(self.stage.federation), *blobs]
         process = await asyncio.create_subprocess_exec(
@@ -60,6 +62,9 @@ class Federation:
         )
         out, _ = await process.communicate()
         assert process.returncode is not None
+        async with await open_ledger(self.stage.file) as ledger:
+            folders = [FileBlobs(actor.blobs) for actor in actors]
+            agree(ledger.federation, await ledger.records(), *folders)
         return process.returncode, out.decode()
 
 

@@ -7,10 +7,12 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from oracle.compare import agree_on_disk
 from simulation.federation import GOVERNOR, START, Simulation, key
 from simulation.mirrors import damage
 from typer.testing import CliRunner
@@ -19,7 +21,7 @@ from fedchain.cli.audit import app
 from fedchain.cli.devnet import anvil
 from fedchain.config.federation import FederationFile, load_federation, save_federation
 from fedchain.core.errors import ConfigError
-from fedchain.core.ledger.records import Address, address
+from fedchain.core.ledger.records import Address, Head, ModelPublished, address, first_head, next_head
 from fedchain.devnet.anvil import fund, start, stop
 from fedchain.ledger.ethereum import EthereumLedger, deploy
 from fedchain.ledger.signer import RetryPolicy
@@ -41,13 +43,20 @@ async def play(url: str, folder: Path) -> None:
     await simulation.round(1, 2)
     async with AsyncExitStack() as stack:
         ledgers: dict[Address, EthereumLedger] = {}
+        heads: list[Head] = []
         for record in simulation.chain.records[1:]:
             if record.actor not in ledgers:
                 connecting = EthereumLedger.connect(
                     url, made.federation.contract, KEYS[record.actor], retry_policy=FAST
                 )
                 ledgers[record.actor] = await stack.enter_async_context(await connecting)
-            await ledgers[record.actor].append(record.payload)
+            if not heads:
+                (foundation,) = await ledgers[record.actor].records()
+                heads.append(next_head(first_head(made.federation), foundation))
+            payload = record.payload
+            if isinstance(payload, ModelPublished):  # block times, so heads, are this chain's own
+                payload = replace(payload, head=heads[payload.through])
+            heads.append(next_head(heads[-1], await ledgers[record.actor].append(payload)))
         kept = EthereumLedger.connect(url, made.federation.contract, folder=folder / "daemon", retry_policy=FAST)
         reader = await stack.enter_async_context(await kept)
         assert len(await reader.records()) == len(simulation.chain.records)
@@ -79,6 +88,7 @@ def verify(folder: Path, *words: str) -> tuple[int, dict[str, Any]]:
 def test_a_whole_federation(folder: Path) -> None:
     code, report = verify(folder, "--blobs", str(folder / "blobs"))
     assert (code, report["recomputed"], report["head_compared_with"]) == (0, 2, "the contract's head")
+    assert len(agree_on_disk(folder / "daemon" / "ledger.sqlite", folder / "blobs")) == 3
 
 
 @pytest.mark.parametrize("words", [[], ["--offline"]])

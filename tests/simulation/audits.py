@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from oracle.compare import agree
 from simulation.federation import Simulation
 
 from fedchain.audit.chain import Copy
@@ -23,14 +24,21 @@ async def audit(
     ledger: Ledger | None = None,
     copy: Copy | None = None,
 ) -> Report:
-    """Judge a simulated federation by its chain and, unless other sources are given, its heap of blobs."""
-    return await verify(
+    """Judge a simulated federation by its chain and, unless other sources are given, its heap of blobs.
+
+    Where it finds nothing in the federation as it is, the oracle must find the same versions.
+    """
+    report = await verify(
         simulation.chain.federation,
         sources=[LocalSource("heap", simulation.blobs)] if sources is None else sources,
         fallback=LoneStore(MemoryBlobs()),
         copy=copy,
         ledger=ledger or simulation.ledger,
     )
+    if report.exit_code == 0 and ledger is None and report.recomputed == report.versions - 1:
+        versions = agree(simulation.chain.federation, simulation.chain.records, simulation.blobs)
+        assert len(versions) == report.versions
+    return report
 
 
 def sole(report: Report) -> Finding:

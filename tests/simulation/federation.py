@@ -6,7 +6,7 @@ gives the lying value to `publish` or `submit`, and everything else stays true.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -35,7 +35,7 @@ from fedchain.core.ledger.records import (
     address,
 )
 from fedchain.core.ports import Blobs
-from fedchain.core.rules.history import History
+from fedchain.core.rules.history import History, Published
 from fedchain.core.rules.judged import Inspection
 from fedchain.core.rules.manifest import Manifest, genesis_manifest, manifest_of
 from fedchain.core.rules.plan import Plan
@@ -92,6 +92,7 @@ class Simulation:
         self.random = np.random.default_rng(self.seed)
         self.layout: Layout = layout_of(self.genesis(), {"mask": Rule.KEPT})
         self.follower = Follower(self.ledger, self.store)
+        self._history = History(self.federation)
 
     def genesis(self) -> Arrays:
         """Make version 0: two merged tensors, a counter that the freshest update brings, a mask that stays."""
@@ -149,7 +150,7 @@ class Simulation:
 
     def model(self, version: int) -> Content:
         """Name the model of a version."""
-        return self.claims[version].model
+        return self.published[version].claim.model
 
     def train(self, number: int, base: int, scale: float = 0.1) -> Content:
         """Train a site's update to a base: noise of the given size; returns the stored update."""
@@ -185,15 +186,14 @@ class Simulation:
     @property
     def versions(self) -> int:
         """How many versions are published."""
-        return len(self.claims)
+        return len(self.published)
 
     @property
-    def claims(self) -> list[ModelPublished]:
-        """The claims that are versions, by number."""
-        history = History(self.chain.federation)
-        for record in self.chain.records:
-            history.append(record)
-        return [version.claim for version in history.published]
+    def published(self) -> Sequence[Published]:
+        """The claims that are versions."""
+        for record in self.chain.records[self._history.length :]:
+            self._history.append(record)
+        return self._history.published
 
     async def plan(self, inspections: Mapping[Seq, Inspection] | None = None) -> Plan:
         """Judge the open buffer as the rules say, but for the inspections given; it must have closed."""

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from oracle.compare import agree
 
 from fedchain.aggregator.aggregator import Aggregator
 from fedchain.core.formats.modelfile import layout_of, read_model, write_model
@@ -110,6 +111,11 @@ class Federation:
     async def versions(self) -> list[ModelPublished]:
         return [r.payload for r in await self.ledger.records() if isinstance(r.payload, ModelPublished)]
 
+    async def agree(self) -> None:
+        """Ask the oracle; a version that is published is there to stay."""
+        versions = agree(self.chain.federation, self.chain.records, self.blobs)
+        assert len(versions) == len({claim.version for claim in await self.versions()})
+
     async def count(self, kind: type) -> int:
         return sum(isinstance(record.payload, kind) for record in await self.ledger.records())
 
@@ -142,6 +148,7 @@ async def test_versions_grow_by_what_sites_add(tmp_path: Path, policy: Policy) -
     await federation.found()
     async with running(federation.aggregator(), *map(federation.node, SITES)):
         await federation.until(lambda: reached(federation, 4))
+    await federation.agree()
     versions = await federation.versions()
     first, last = (model_of(federation, versions[i]) for i in (0, 3))
     steps = [last[name] - first[name] for name in first]
@@ -173,6 +180,7 @@ async def test_a_buffer_whose_time_is_over_is_closed(tmp_path: Path) -> None:
     await federation.found()
     async with running(federation.aggregator(), federation.node(SITES[0])):
         await federation.until(lambda: reached(federation, 2))
+    await federation.agree()
     assert await federation.count(UpdateSubmitted) >= 1
 
 
@@ -189,6 +197,7 @@ async def test_what_a_lost_aggregator_alone_had_is_made_again(tmp_path: Path) ->
         await federation.until(lambda: reached(federation, len(versions) + 2))
     for content in lost:
         federation.blobs.check(content)
+    await federation.agree()
 
 
 async def reached(federation: Federation, count: int) -> bool:

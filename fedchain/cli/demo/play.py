@@ -1,4 +1,4 @@
-"""The demonstration itself: found, start, watch, stop, judge, audit."""
+"""The demonstration itself: deploy, start, watch, stop, evaluate, audit."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Result:
     folder: Path
     federation: Path
     seconds: float
-    """From founding to the audit's verdict."""
+    """From deployment to the audit's verdict."""
     versions: int
     """The newest version when the daemons had ended; at least as many as asked for."""
     mean_staleness: float
@@ -78,20 +78,20 @@ async def play(folder: Path, name: str, *, sites: int, versions: int, seed: int,
     files = write_parts(name, [folder / site for site in names], folder / "apart", seed)
     task = load_task(example.task)
     async with devnet(await anvil(), folder / "devnet") as chain:
-        console.print(f"a chain at {chain.url}, everything else in {folder}/")
-        stage = await _found(folder, chain.url, example, names, seed)
-        console.print(f"the ledger is {stage.file.contract}; {sites} hospitals and an aggregator start")
+        console.print(f"chain at {chain.url}, everything else in {folder}/")
+        stage = await _set_up(folder, chain.url, example, names, seed)
+        console.print(f"ledger contract {stage.file.contract}; starting {sites} hospitals and an aggregator")
         async with processes() as running, Daemons() as daemons:
             for actor in stage.actors:
                 await running.start(actor)
             await Watch(stage, versions, console).until_done(daemons, running.check)
         console.print(
-            "all daemons have ended; training each hospital alone, and on pooled data, to compare", soft_wrap=True
+            "all daemons have stopped; for comparison, training each hospital alone, and on pooled data", soft_wrap=True
         )
         records, gas = await _ledger_figures(stage)
         newest = next(r.payload for r in reversed(records) if isinstance(r.payload, ModelPublished))
         federated, pooled, alone = await _compare(stage, newest, task, example, files, seed)
-        console.print("the audit recomputes every version from ledger and content")
+        console.print("auditing: recomputing every version from ledger and content")
         clean, audit = await _audit(stage)
     return Result(
         folder=folder,
@@ -108,8 +108,8 @@ async def play(folder: Path, name: str, *, sites: int, versions: int, seed: int,
     )
 
 
-async def _found(folder: Path, rpc: str, example: Example, names: list[str], seed: int) -> Stage:
-    """Found the federation: FedBuff with room for all hospitals but one; the first is slow, the last one doubts."""
+async def _set_up(folder: Path, rpc: str, example: Example, names: list[str], seed: int) -> Stage:
+    """Set up the federation: FedBuff with room for all hospitals but one; the first is slow, the last one replays."""
     with contextlib.closing(Trainer(load_task(example.task), options=CPU)) as trainer:
         genesis = await trainer.genesis(seed)
     sites = [
@@ -129,7 +129,7 @@ async def _found(folder: Path, rpc: str, example: Example, names: list[str], see
 async def _compare(
     stage: Stage, newest: ModelPublished, task: Task, example: Example, files: Files, seed: int
 ) -> tuple[Metrics, Metrics, dict[str, Metrics]]:
-    """Judge the federated model, one of pooled data, and one of each hospital alone, on the same hold-out."""
+    """Evaluate the federated model, one of pooled data, and one of each hospital alone, on the same hold-out."""
     buffer = FileBlobs(stage.aggregator.blobs).open(newest.model)
     arrays = read_model(read_layout(buffer), buffer)
     federated = await judge_all(task, arrays, files.holdout, CPU)

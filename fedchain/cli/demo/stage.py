@@ -84,7 +84,7 @@ class Site:
 
 
 async def build(folder: Path, rpc: str, *, task: str, policy: Policy, sites: Sequence[Site], genesis: Arrays) -> Stage:
-    """Found a federation in a folder: every party with keys, configuration and blobs of its own.
+    """Set up a federation in a folder: every party with keys, configuration and blobs of its own.
 
     `genesis` holds the arrays of version 0.
     """

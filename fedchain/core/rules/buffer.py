@@ -162,5 +162,5 @@ class OpenBuffer:
             through=through,
             updates=tuple(self._updates),
             bases={update.base: published[update.base].claim.model for update in self._admitted},
-            state=self._history.state_for(self.policy.strategy.name),
+            state=self._history.state_left(self._history.last, self.policy.strategy.name),
         )

@@ -17,6 +17,7 @@ Versions and buffers (DESIGN 6):
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -65,13 +66,39 @@ class Published:
         return self.claim.through if self.version else self.record.seq
 
 
+class Policies:
+    """Which policy is in force when."""
+
+    def __init__(self) -> None:
+        self._set: list[tuple[Seq, Policy]] = []
+
+    def set(self, record: Record, document: bytes) -> str | None:
+        """Put a policy into force; bytes that are not a policy leave the one before, and the problem is returned."""
+        try:
+            self._set.append((record.seq, Policy.parse(document)))
+        except FormatError as error:
+            return f"is not a policy, so the one before stays in force: {error}"
+        return None
+
+    def in_force(self, seq: Seq) -> tuple[Seq, Policy]:
+        """Return the policy in force after record `seq`, or the first one set later; raises FedchainError."""
+        if not self._set:
+            raise FedchainError("no valid policy is set: the governor sets one with `fedchain policy set`")
+        index = bisect_right(self._set, seq, key=lambda entry: entry[0])
+        return self._set[max(0, index - 1)]
+
+
 class History:
     """The state of a federation as its records define it."""
 
     def __init__(self, federation: Federation) -> None:
         self.federation = federation
+        self.head = first_head(federation)
+        """The running hash over all records taken."""
         self.heads: list[Head] = []
         """The head after each record."""
+        self.length = 0
+        """Records taken: the seq of the next one."""
         self.members = Members()
         self.published: list[Published] = []
         self.ignored: list[tuple[Record, str]] = []
@@ -84,43 +111,30 @@ class History:
         """Contents that applied versions merged."""
         self.admitted_by: Counter[Address] = Counter()
         """Updates that applied versions merged, by site."""
-        self._policies: list[tuple[Seq, Policy]] = []
+        self._policies = Policies()
         self._buffer: OpenBuffer | None = None
-        self._last: Manifest | None = None
+        self.last: Manifest | None = None
         """The manifest applied last."""
-
-    @property
-    def length(self) -> int:
-        """Records taken so far: the seq of the next one."""
-        return len(self.heads)
-
-    @property
-    def head(self) -> Head:
-        """The running hash over all records taken."""
-        return self.heads[-1] if self.heads else first_head(self.federation)
 
     def append(self, record: Record) -> None:
         """Take the next record; raises HeadMismatch when it is not the next one."""
         if record.seq != self.length:
             raise HeadMismatch(f"record {record.seq} came where record {self.length} was due: read the ledger anew")
-        self.heads.append(next_head(self.head, record))
+        self.head = next_head(self.head, record)
+        self.heads.append(self.head)
+        self.length += 1
         match record.payload:
             case MemberSet() as change:
                 self.members.apply(record, change)
-            case PolicySet() as change:
-                self._set_policy(record, change)
+            case PolicySet(document):
+                if problem := self._policies.set(record, document):
+                    self.ignored.append((record, problem))
             case ModelPublished() as claim:
                 self._claim(record, claim)
             case BufferClosed(restart_from=start) if start != NO_SEQ:
                 self.ignored.append((record, f"restarts from record {start}, which has no effect yet"))
             case UpdateSubmitted() | BufferClosed():
                 self.tail.append(record)
-
-    def _set_policy(self, record: Record, change: PolicySet) -> None:
-        try:
-            self._policies.append((record.seq, Policy.parse(change.document)))
-        except FormatError as error:
-            self.ignored.append((record, f"is not a policy, so the one before stays in force: {error}"))
 
     def _claim(self, record: Record, claim: ModelPublished) -> None:
         """Take a claim as the next version, or say why it has no effect."""
@@ -145,14 +159,7 @@ class History:
 
     def policy(self, seq: Seq) -> tuple[Seq, Policy]:
         """Return the policy in force after record `seq`, or the first one set later; raises FedchainError."""
-        if not self._policies:
-            raise FedchainError("no valid policy is set: the governor sets one with `fedchain policy set`")
-        before = [entry for entry in self._policies if entry[0] <= seq]
-        return before[-1] if before else self._policies[0]
-
-    def state_for(self, strategy: str) -> Mapping[str, Content]:
-        """Return the state that the version applied last left to a strategy."""
-        return self.state_left(self._last, strategy)
+        return self._policies.in_force(seq)
 
     def state_left(self, manifest: Manifest | None, strategy: str) -> Mapping[str, Content]:
         """Return the state vectors that a version left to a strategy, by name; none if it was another one's."""
@@ -204,7 +211,7 @@ class History:
         """
         if manifest is None:
             return [Discrepancy("manifest", "nothing that can be read", "a manifest")]
-        return differences(manifest, self._expected(self.published[self.applied], manifest))
+        return differences(manifest, _expected(self, self.published[self.applied], manifest))
 
     def apply(self, manifest: Manifest | None) -> None:
         """Take the next version into account.
@@ -215,26 +222,27 @@ class History:
         version = self.published[self.applied]
         self.applied += 1
         self.tail = [record for record in self.tail if record.seq > version.consumed]
-        self._last, self._buffer = manifest, None
+        self.last, self._buffer = manifest, None
         for line in manifest.updates if manifest else ():
             if line.decision is Decision.MERGED:
                 self.admitted.add(line.content)
                 self.admitted_by[Address(line.site)] += 1
 
-    def _expected(self, version: Published, stated: Manifest) -> Manifest | str:
-        """Compute the manifest that the rules imply, or say why there can be none yet."""
-        claim = version.claim
-        if claim.version == 0:
-            return genesis_manifest(self.federation, claim.model)
-        try:
-            state = self.open_buffer().judge(stated.inspections)
-            if state.to_inspect:
-                seq = state.to_inspect[0].seq
-                return f"update {seq} is to be decided by its content, of which nothing is stated"
-            if state.plan is None:
-                return f"the buffer is open: {len(state.admitted)} of {state.size} updates admitted"
-            if state.plan.through != claim.through:
-                return f"the buffer closed with record {state.plan.through}, not {claim.through}"
-            return manifest_as_stated(self.federation, state.plan, claim.model, stated)
-        except FedchainError as error:  # no policy, or weights that no sum can carry
-            return str(error)
+
+def _expected(history: History, version: Published, stated: Manifest) -> Manifest | str:
+    """Compute the manifest that the rules imply, or say why there can be none yet."""
+    claim = version.claim
+    if claim.version == 0:
+        return genesis_manifest(history.federation, claim.model)
+    try:
+        state = history.open_buffer().judge(stated.inspections)
+        if state.to_inspect:
+            seq = state.to_inspect[0].seq
+            return f"update {seq} is to be decided by its content, of which nothing is stated"
+        if state.plan is None:
+            return f"the buffer is open: {len(state.admitted)} of {state.size} updates admitted"
+        if state.plan.through != claim.through:
+            return f"the buffer closed with record {state.plan.through}, not {claim.through}"
+        return manifest_as_stated(history.federation, state.plan, claim.model, stated)
+    except FedchainError as error:  # no policy, or weights that no sum can carry
+        return str(error)

@@ -2,7 +2,7 @@
 
 Alone and pooled are one function on different files. Each starts from the federation's own genesis and gets at
 least as many optimiser steps as all sites of the federation together; each leaves out the same fifth for
-evaluation that a site leaves out. All models are judged on one hold-out that none was trained on.
+evaluation that a site leaves out. All models are evaluated on one hold-out that none was trained on.
 """
 
 from __future__ import annotations

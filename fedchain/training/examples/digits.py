@@ -44,7 +44,7 @@ class Digits:
         return fit(model, run, read_scans(run.file("data")).trained(run), epochs=3, batch=16, lr=0.2)
 
     def evaluate(self, model: torch.nn.Module, run: Run) -> dict[str, float]:
-        """Judge on the scans that are held back."""
+        """Evaluate on the scans that are held back."""
         return judge(model, run, read_scans(run.file("data")).held(run))
 
 

@@ -75,7 +75,7 @@ class BreastCancer:
         return fit(model, run, read_patients(run.file("data")).trained(run), epochs=8, batch=16, lr=0.25)
 
     def evaluate(self, model: torch.nn.Module, run: Run) -> dict[str, float]:
-        """Judge on the patients that are held back."""
+        """Evaluate on the patients that are held back."""
         return judge(model, run, read_patients(run.file("data")).held(run))
 
 

@@ -12,7 +12,7 @@ from simulation.services import Cut
 from fedchain.aggregator.aggregator import Aggregator
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import Payload, Record
-from fedchain.core.ports import BlobReader
+from fedchain.core.ports import BlobReader, Clock
 from fedchain.core.rules.manifest import Manifest
 from fedchain.core.rules.policy import Policy, fedbuff
 from fedchain.daemon.service import Pace
@@ -46,16 +46,23 @@ class World:
         self.store = Asked(self.blobs)
         self.ledger = Cut(self.simulation.chain, AGGREGATOR)
 
-    def aggregator(self, *, unavailable_after_s: float = 0.01, ledger: Cut | None = None) -> Aggregator:
+    def aggregator(
+        self,
+        *,
+        unavailable_after_s: float = 0.01,
+        ledger: Cut | None = None,
+        clock: Clock | None = None,
+        pace: Pace = EAGER,
+    ) -> Aggregator:
         return Aggregator(
             AGGREGATOR,
             ledger or self.ledger,
             self.store,
-            clock=SystemClock(),
+            clock=clock or SystemClock(),
             offload=asyncio.to_thread,
             threads=1,
             unavailable_after_s=unavailable_after_s,
-            pace=EAGER,
+            pace=pace,
         )
 
     def submit(self, number: int, content: Content | None = None) -> Record:
@@ -67,7 +74,7 @@ class World:
         return self.simulation.versions > version
 
     def manifest(self, version: int) -> Manifest:
-        content = self.simulation.claims[version].manifest
+        content = self.simulation.published[version].claim.manifest
         return Manifest.parse(self.blobs.open(content).read(0, content.size))
 
     def decisions(self, version: int) -> dict[int, str]:

@@ -9,7 +9,7 @@ from simulation.audits import audit, sole
 from simulation.federation import AGGREGATOR, AUDITOR, GOVERNOR, Simulation, member
 
 from fedchain.audit.findings import Finding, Rule
-from fedchain.core.ledger.content import Content, Digest
+from fedchain.core.ledger.content import NOTHING, Content, Digest
 from fedchain.core.ledger.records import (
     Address,
     Attested,
@@ -18,6 +18,7 @@ from fedchain.core.ledger.records import (
     EvaluationReported,
     Head,
     MemberSet,
+    ModelPublished,
     Payload,
     PolicySet,
     Role,
@@ -62,7 +63,7 @@ async def test_an_actor_without_the_role(simulation: Simulation, actor: Address,
         "member": MemberSet(STRANGER, Role.GOVERNOR),
         "update": UpdateSubmitted(Version(0), 1, blob),
         "close": BufferClosed(),
-        "publish": simulation.claim(2, 11, blob, blob),
+        "publish": ModelPublished(Version(2), Seq(11), simulation.chain.head, blob, blob),
         "report": EvaluationReported(Version(1), blob),
         "attest": Attested(Seq(11), Verdict.APPROVED),
         "restart": BufferClosed(Seq(8)),
@@ -94,7 +95,7 @@ async def test_an_actor_without_the_role(simulation: Simulation, actor: Address,
         (member(10), UpdateSubmitted(Version(7), 1, Simulation().put(b"x"))),
         (AUDITOR, EvaluationReported(Version(2), Simulation().put(b"x"))),
         (AUDITOR, Attested(Seq(9), 0)),
-        (AGGREGATOR, Simulation().claim(3, 0, Simulation().put(b"x"), Simulation().put(b"x"))),
+        (AGGREGATOR, ModelPublished(Version(3), Seq(0), Head(bytes(32)), NOTHING, NOTHING)),
         (GOVERNOR, PolicySet(bytes(32_769))),
         (GOVERNOR, MemberSet(GOVERNOR, Role.NONE)),
     ],
@@ -133,7 +134,7 @@ async def test_an_erasure_of_nothing_is_a_note(simulation: Simulation, target: i
 
 async def test_a_claim_without_effect_is_a_note_and_nothing_is_read_for_it(simulation: Simulation) -> None:
     nowhere = Content(Digest(b"\x07" * 32), 1 << 60)
-    honest = simulation.claim(1, 9, nowhere, nowhere)
+    honest = ModelPublished(Version(1), Seq(9), simulation.chain.heads[10], nowhere, nowhere)
     void = [honest, replace(honest, version=Version(0)), replace(honest, version=Version(2), head=Head(bytes(32)))]
     records = [simulation.act(AGGREGATOR, claim) for claim in void]
     assert await notes(simulation) == [f"record {record.seq}" for record in records]

@@ -154,9 +154,9 @@ def test_show_a_version(shell: Shell) -> None:
     ("words", "message"),
     [
         (["verify"], "no ledger is named"),
-        (["verify", "--offline"], "--mirror FILE"),
-        (["verify", "--offline", "--mirror", "ledger.sqlite", "--head", "0x12"], "64 hexadecimal digits"),
-        (["verify", "--offline", "--mirror", "ledger.sqlite", "--blobs", "nowhere"], "no such folder"),
+        (["verify", "--offline"], "--offline needs the records from somewhere: give --mirror"),
+        (["verify", "--offline", "--mirror", "ledger.sqlite", "--head", "0x12"], "--head 0x12: a head is 0x and 64"),
+        (["verify", "--offline", "--mirror", "ledger.sqlite", "--blobs", "nowhere"], "--blobs nowhere: no such folder"),
         (["verify", "--offline", "--mirror", "ledger.sqlite", "--contract", "0x" + "11" * 20], "it mirrors the ledger"),
         (["verify", "--federation", "other.toml"], "other.toml"),
     ],

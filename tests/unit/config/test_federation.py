@@ -17,6 +17,12 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert all("  # " in line for line in lines if line)
 
 
+@pytest.mark.parametrize("confirmations", [0, 12, "finalized"])
+def test_confirmations_are_saved(tmp_path: Path, confirmations: int | str) -> None:
+    save_federation(tmp_path / "federation.toml", FILE.model_copy(update={"confirmations": confirmations}))
+    assert load_federation(tmp_path / "federation.toml").confirmations == confirmations
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -38,7 +44,7 @@ def test_a_wrong_value_is_named_with_its_file(tmp_path: Path, line: str, message
     assert str(path) in str(caught.value)
     assert message in str(caught.value)
     if "known key" in message:
-        assert "known here: rpc, chain_id, contract, block" in str(caught.value)
+        assert "known here: rpc, chain_id, contract, block, confirmations" in str(caught.value)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

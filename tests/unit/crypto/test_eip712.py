@@ -29,7 +29,7 @@ def test_the_digest_is_eip_712s() -> None:
     domain = keccak(
         keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
         + keccak(b"fedchain")
-        + keccak(b"1")
+        + keccak(b"2")
         + word(31337)
         + word(int("fe" * 20, 16))
     )

@@ -272,7 +272,7 @@ async def test_a_wrong_birth_heals(chain):
 
 async def test_an_address_without_the_contract_is_named(chain, devnet_url):
     nowhere = address("12" * 20)
-    with pytest.raises(LedgerError, match=f"not a FederationLedger at {nowhere} on chain 31337"):
+    with pytest.raises(LedgerError, match=f"no FederationLedger at {nowhere} on chain 31337"):
         await EthereumLedger.connect(devnet_url, nowhere)
     identity = address("4".rjust(40, "0"))  # a precompiled contract that answers with what it is given
     with pytest.raises(LedgerError, match="FederationLedger"):

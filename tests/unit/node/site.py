@@ -73,6 +73,7 @@ class Site:
         training: Training | None = None,
         journal: Journal | None = None,
         clock: Clock | None = None,
+        pace: Pace = EAGER,
     ) -> Node:
         """Make a node, as a start of the daemon does."""
         return Node(
@@ -84,7 +85,7 @@ class Site:
             clock=clock or SystemClock(),
             offload=asyncio.to_thread,
             options=options or NodeOptions(),
-            pace=EAGER,
+            pace=pace,
         )
 
     @property

@@ -18,7 +18,7 @@ import pytest
 from fedchain.core.errors import ContentError, Corrupt, Unavailable
 from fedchain.core.ledger.content import CHUNK_SIZE, Content, Digest
 from fedchain.store import disk
-from fedchain.store.files import FileBlobs, FileLanding
+from fedchain.store.files import FileBlobs, FileDownload
 from fedchain.store.unixfs import Tree
 
 DATA = random.Random(11).randbytes(3 * CHUNK_SIZE + 99)
@@ -81,7 +81,7 @@ def test_files_of_a_killed_writer_are_cleaned_up_and_those_of_a_living_one_stay(
     program = f"""
         import sys
         from pathlib import Path
-        from fedchain.store.files import FileBlobs, FileLanding
+        from fedchain.store.files import FileBlobs, FileDownload
         writer = FileBlobs(Path({str(blobs.folder)!r})).create()
         writer.write(b"half")
         print("written", flush=True)
@@ -177,7 +177,7 @@ def remote(tmp_path: Path) -> tuple[Content, Tree]:
     return content, elsewhere.tree(content)
 
 
-def land(download: FileLanding, chunks: Iterable[int]) -> None:
+def land(download: FileDownload, chunks: Iterable[int]) -> None:
     for index in chunks:
         part = DATA[index * CHUNK_SIZE : (index + 1) * CHUNK_SIZE]
         download.put(index * CHUNK_SIZE, [part[:10], part[10:]])
@@ -190,7 +190,7 @@ def test_a_fetch_lands_in_any_order(blobs: FileBlobs, remote: tuple[Content, Tre
     land(download, [3, 0, 2, 1])
     assert not blobs.has(content)
     download.commit(tree)
-    download.keep()
+    download.suspend()
     blobs.check(content)
     assert names(blobs) == {content.cid, content.cid + ".car"}
 
@@ -199,7 +199,7 @@ def test_a_fetch_goes_on_where_it_was_cut_off(blobs: FileBlobs, remote: tuple[Co
     content, tree = remote
     first = blobs.resume(content)
     land(first, [0, 2])
-    first.keep()
+    first.suspend()
     second = FileBlobs(blobs.folder).resume(content)
     held = second.held()
     assert [held[0] == tree.leaves[0], held[1] == tree.leaves[1], held[2] == tree.leaves[2]] == [True, False, True]
@@ -210,7 +210,7 @@ def test_a_fetch_goes_on_where_it_was_cut_off(blobs: FileBlobs, remote: tuple[Co
 
 
 def test_a_fetch_that_brought_nothing_leaves_nothing(blobs: FileBlobs, remote: tuple[Content, Tree]) -> None:
-    blobs.resume(remote[0]).keep()
+    blobs.resume(remote[0]).suspend()
     assert names(blobs) == set()
 
 
@@ -220,7 +220,7 @@ def test_what_stands_behind_the_end_of_a_cut_off_fetch_is_dropped(
     content, tree = remote
     download = blobs.resume(content)
     download.put(0, [DATA, b"more"])
-    download.keep()
+    download.suspend()
     again = blobs.resume(content)
     assert tuple(again.held()) == tree.leaves
     again.commit(tree)
@@ -229,10 +229,10 @@ def test_what_stands_behind_the_end_of_a_cut_off_fetch_is_dropped(
 
 def test_two_fetches_of_one_blob_do_not_share_a_file(blobs: FileBlobs, remote: tuple[Content, Tree]) -> None:
     content, tree = remote
-    landings = blobs.resume(content), blobs.resume(content)
-    for download in landings:
+    downloads = blobs.resume(content), blobs.resume(content)
+    for download in downloads:
         land(download, range(4))
-    for download in landings:
+    for download in downloads:
         download.commit(tree)
     blobs.check(content)
     assert names(blobs) == {content.cid, content.cid + ".car"}
@@ -240,7 +240,7 @@ def test_two_fetches_of_one_blob_do_not_share_a_file(blobs: FileBlobs, remote: t
 
 def test_writing_to_a_fetch_that_has_ended_is_an_error(blobs: FileBlobs, remote: tuple[Content, Tree]) -> None:
     download = blobs.resume(remote[0])
-    download.keep()
+    download.suspend()
     with pytest.raises(ContentError, match="Bad file descriptor"):
         land(download, [0])
 
@@ -250,7 +250,7 @@ def test_a_fetch_that_nobody_went_on_with_is_forgotten_after_a_week(
 ) -> None:
     download = blobs.resume(remote[0])
     land(download, [0])
-    download.keep()
+    download.suspend()
     FileBlobs(blobs.folder)
     (partial,) = blobs.folder.iterdir()
     old = time.time() - 8 * 24 * 3600
@@ -278,7 +278,7 @@ def test_a_write_that_the_system_cuts_short_goes_on(blobs: FileBlobs, monkeypatc
     download = blobs.resume(Content(Digest(sha256(DATA[:9000]).digest()), 9000))
     download.put(0, [DATA[:10], b"", DATA[10:1500], DATA[1500:9000]])
     assert download.held() == [sha256(DATA[:9000]).digest()]
-    download.keep()
+    download.suspend()
 
 
 def test_a_tree_is_stored_as_the_golden_file_says(blobs: FileBlobs) -> None:

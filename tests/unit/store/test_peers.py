@@ -22,7 +22,7 @@ from aiohttp.test_utils import TestServer
 
 from fedchain.core.errors import ContentError, Corrupt, Unavailable
 from fedchain.core.ledger.content import CHUNK_SIZE, Content, Digest
-from fedchain.store.files import FileBlobs, FileLanding
+from fedchain.store.files import FileBlobs, FileDownload
 from fedchain.store.gateway import routes
 from fedchain.store.memory import MemoryBlobs
 from fedchain.store.peers import AT_ONCE, PeerStore
@@ -447,10 +447,10 @@ def hold(peer: Peer, cid: str) -> tuple[asyncio.Event, asyncio.Event]:
 
 
 async def test_a_full_disk_is_not_the_peers_fault(folder, peer: Peer, session, monkeypatch) -> None:
-    def full(_self: FileLanding, _offset: int, _parts: object) -> None:
+    def full(_self: FileDownload, _offset: int, _parts: object) -> None:
         raise ContentError("the disk is full")
 
-    monkeypatch.setattr(FileLanding, "put", full)
+    monkeypatch.setattr(FileDownload, "put", full)
     with pytest.raises(ContentError, match="the disk is full") as caught:
         await PeerStore(folder, [peer.url], session).fetch(peer.content)
     assert not isinstance(caught.value, Unavailable | Corrupt)

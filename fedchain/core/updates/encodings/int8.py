@@ -34,7 +34,7 @@ class Int8(EncodingParameters):
     """One byte a parameter and one a block: a quarter of q24's size, within 1/127 of the block's largest change."""
 
     name: Literal["int8"] = "int8"
-    block: Annotated[int, Field(ge=2**4, le=2**16)]
+    block: Annotated[int, Field(ge=2**4, le=2**16)] = 256
     """Neighbouring elements of one tensor that share a scale (n)."""
 
 
