@@ -125,17 +125,18 @@ class Versions:
     ) -> None:
         """Report a model that is not what ledger and content make; findings about it from `before` on."""
         subject, published = f"version {version.version}", version.claim.model
-        if made is not None and stated is not None:
-            self._compare_measures(version, stated, made)
         if made is not None and made.merged.model == published:
             self.tally.recomputed += 1
+            self._compare_measures(version, stated, made)
             self._add_to_findings(before, "what ledger and content make, all the same")
         elif not is_certain:
             self.findings.skip(subject, "comes out otherwise, but the manifest that may say why is missing")
-        elif len(self.findings.found) > before and stated and await self._is_made_as_stated(version, stated, layout):
+        elif len(self.findings.found) > before and (again := await self._made_as_stated(version, stated, layout)):
+            self._compare_measures(version, stated, again)
             model = "no version yet" if made is None else made.merged.model.cid
             self._add_to_findings(before, f"made as the manifest states; ledger and content make {model}")
         elif made is not None:
+            self._compare_measures(version, stated, made)
             expected = made.merged.model
             digests = {"digest": published.digest.hex(), "expected_digest": expected.digest.hex()}
             where = await difference(made.plan, layout, published, self.contents)
@@ -144,8 +145,10 @@ class Versions:
                 Rule.VERSION_RESULT, subject, f"model {published.cid}", expected.cid, evidence, digests, where
             )
 
-    def _compare_measures(self, version: Published, stated: Manifest, made: Recomputed) -> None:
+    def _compare_measures(self, version: Published, stated: Manifest | None, made: Recomputed) -> None:
         """Report a Gram matrix or a state that is not what the contents give: the judge took them as stated."""
+        if stated is None:
+            return
         ours = made.manifest(self.history.federation)
         for key in ("gram", "state"):
             theirs, expected = getattr(stated, key), getattr(ours, key)
@@ -153,15 +156,16 @@ class Versions:
             if theirs != expected and all(found.subject != where for found in self.findings.found):
                 self.findings.find(Rule.MANIFEST_KEY, where, theirs, expected, version_evidence(version))
 
-    async def _is_made_as_stated(self, version: Published, stated: Manifest, layout: Layout) -> bool:
-        if stated.parent is None or stated.policy is None:
-            return False
+    async def _made_as_stated(self, version: Published, stated: Manifest | None, layout: Layout) -> Recomputed | None:
+        """Make a version as its manifest states; None where that is not what was published."""
+        if stated is None or stated.parent is None or stated.policy is None:
+            return None
         try:
             plan = plan_again(stated, self._last, self.history)
             made = await result_of(plan, layout, self.contents, self.threads)
         except (FedchainError, LookupError):
-            return False  # what it states cannot be merged at all
-        return made.merged.model == version.claim.model
+            return None  # what it states cannot be merged at all
+        return made if made.merged.model == version.claim.model else None
 
     def _add_to_findings(self, before: int, model: str) -> None:
         """Say in a version's findings what they mean for its model."""

@@ -26,8 +26,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fedchain.core.ledger.content import Content
 
 
@@ -70,7 +68,7 @@ class DatabaseError(FedchainError):
     holds can be had again from elsewhere.
     """
 
-    def __init__(self, message: str, file: Path | None, reason: str, *, can_be_deleted: bool) -> None:
+    def __init__(self, message: str, file: str | None, reason: str, *, can_be_deleted: bool) -> None:
         self.file = file
         self.reason = reason
         self.can_be_deleted = can_be_deleted

@@ -148,7 +148,7 @@ class Database:
         name = f"{self._schema.what} {self._path}" if self._path else self.name
         return DatabaseError(
             f"{name} cannot be used: {error}; {advice}",
-            self._path,
+            str(self._path) if self._path else None,
             str(error),
             can_be_deleted=self._schema.can_be_deleted,
         )

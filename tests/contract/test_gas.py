@@ -35,7 +35,6 @@ from fedchain.core.ledger.records import (
     Version,
     address,
 )
-from fedchain.core.rules.policy import fedbuff
 from fedchain.crypto.eip712 import sign_update
 from fedchain.ledger.artifact import artifact
 
@@ -60,7 +59,7 @@ PUBLISHED = 0x0103
 SEQ = Seq(0x010101)
 UPDATES = 100
 HEAD = Head(keccak(text="a head"))
-POLICY = fedbuff(size=10).canonical()
+POLICY = (b'"key":"value",' * 100)[:1024]
 
 
 def certificate(statements: int) -> bytes:

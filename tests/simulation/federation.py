@@ -46,7 +46,7 @@ from fedchain.core.updates.updatefile import write_update
 from fedchain.ledger.memory import FEDERATION, MemoryChain
 from fedchain.replica.follower import Follower
 from fedchain.replica.inspector import Inspector, decide
-from fedchain.replica.recompute import recompute
+from fedchain.replica.recompute import Recomputed, recompute
 from fedchain.store.alone import LoneStore
 from fedchain.store.memory import MemoryBlobs
 
@@ -206,11 +206,20 @@ class Simulation:
 
     async def merge(self, plan: Plan) -> Content:
         """Merge a plan into a stored model."""
-        return (await recompute(plan, self.layout, self.store, self.blobs.create)).merged.model
+        return (await self.made(plan)).merged.model
+
+    async def made(self, plan: Plan) -> Recomputed:
+        """Merge a plan into stored files."""
+        return await recompute(plan, self.layout, self.store, self.blobs.create)
 
     async def manifest(self, plan: Plan, model: Content | None = None) -> Manifest:
-        """Describe a plan and its result."""
-        return manifest_of(self.chain.federation, plan, Merged(model or await self.merge(plan)))
+        """Describe a plan and its result, or another model than its result."""
+        if model and not plan.strategy.state and not plan.strategy.needs_gram:
+            return manifest_of(self.chain.federation, plan, Merged(model))
+        made = await self.made(plan)
+        return manifest_of(
+            self.chain.federation, plan, Merged(model or made.merged.model, made.merged.state), made.gram
+        )
 
     async def publish(
         self,

@@ -102,7 +102,7 @@ def test_a_file_that_is_held_by_another_process(path: Path) -> None:
     with opened(path, replace(NOTES, exclusive=True)):
         with pytest.raises(DatabaseError, match=r"locked; another process is using it: stop that one") as caught:
             Database(path, NOTES)
-        assert (caught.value.file, caught.value.reason) == (path, "database is locked")
+        assert (caught.value.file, caught.value.reason) == (str(path), "database is locked")
     with opened(path):
         pass
 
