@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated, Any, Final
 
 import typer
@@ -30,12 +31,13 @@ def _algorithms() -> str:
     """Format the algorithms and their parameters for the help text."""
     lines = ["\b", "Algorithms:"]
     for name, preset in PRESETS.items():
-        lines += [f"  {name}: {preset.summary}"]
+        lines += wrap(f"{name}: {preset.summary}", 78, initial_indent="  ", subsequent_indent="    ")
         for key, field in type(preset.parameters).model_fields.items():
             if key != "name":
                 value = getattr(preset.parameters, key)
                 shown = value.canonical().decode() if hasattr(value, "canonical") else value
-                lines.append(f"      --set {key}={shown}: {field.description}")
+                lines.append(f"    --set {key}={shown}")
+                lines += wrap(field.description or "", 78, initial_indent=" " * 10, subsequent_indent=" " * 10)
     return "\n".join(lines)
 
 

@@ -39,7 +39,7 @@ async def test_a_version_is_its_arrays_by_name() -> None:
     federation = connected(simulation)
     genesis = await federation.version(0)
     assert list(genesis) == ["weight", "bias", "steps", "mask"]
-    for name, array in simulation.genesis().items():
+    for name, array in simulation.start.items():
         np.testing.assert_array_equal(genesis[name], array)
     newest = await federation.newest()
     assert newest == 2

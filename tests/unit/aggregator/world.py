@@ -13,7 +13,7 @@ from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import Payload, Record
 from fedchain.core.ports import BlobReader, Clock
 from fedchain.core.rules.manifest import Manifest
-from fedchain.core.rules.policy import fedbuff
+from fedchain.core.rules.policy import Policy, fedbuff
 from fedchain.daemon.service import Pace
 from fedchain.simulation.federation import Simulation
 from fedchain.simulation.world import AGGREGATOR
@@ -40,10 +40,15 @@ class Asked(LoneStore):
 class World:
     """A simulated federation of three sites whose blocks bear the time of day, and an aggregator."""
 
-    def __init__(self, **policy: int) -> None:
+    def __init__(self, rules: Policy | None = None, **policy: int) -> None:
         self.blobs = MemoryBlobs()
+<<<<<<< HEAD
         rules = fedbuff(**({"size": 2, "per_site": 2} | policy))
         self.simulation = Simulation(heap=self.blobs, policy=rules, now=int(time.time()) - 60)
+=======
+        rules = rules or fedbuff(**({"size": 2, "per_site": 2} | policy))
+        self.simulation = Simulation(blobs=self.blobs, policy=rules, now=int(time.time()) - 60)
+>>>>>>> main
         self.store = Asked(self.blobs)
         self.ledger = Cut(self.simulation.chain, AGGREGATOR)
 

@@ -140,7 +140,7 @@ def test_show_a_record(shell: Shell) -> None:
 
 def test_show_a_version(shell: Shell) -> None:
     found = json.loads(shell.type("show", "v2", "--json"))
-    assert (found["version"], found["divisor"], len(found["updates"])) == (2, 2 * 65536, 3)
+    assert (found["version"], found["divisors"], len(found["updates"])) == (2, [2 * 65536], 3)
     assert found["parent"] == shell.simulation.model(1).cid
     assert "unavailable" in shell.type("show", "v2")
     assert len(list(csv.DictReader(io.StringIO(shell.type("show", "v2", "--csv"))))) == 3

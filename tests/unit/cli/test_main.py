@@ -106,7 +106,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     (tmp_path / "password").write_text("secret\n")
     (tmp_path / "wrong").write_text("wrong\n")
-    (tmp_path / "policy.json").write_text('{"format": "fedchain/policy/1"}')
+    (tmp_path / "policy.json").write_text('{"format": "fedchain/policy/2"}')
     made = CliRunner().invoke(app, ["keys", "new", "--devnet", "--out", "key.json", "--password-file", "password"])
     assert made.exit_code == 0
     return tmp_path

@@ -42,12 +42,13 @@ def test_settings_are_json_where_they_are_that() -> None:
 
 
 def test_the_help_names_every_algorithm_with_its_parameters() -> None:
+    words = " ".join(EPILOG.split())
     for name, one in PRESETS.items():
-        assert f"  {name}: {one.summary}" in EPILOG
+        assert f"{name}: {one.summary}" in words
         for key, field in type(one.parameters).model_fields.items():
             if key != "name":
-                assert f"--set {key}=" in EPILOG
-                assert str(field.description) in EPILOG
+                assert f"--set {key}=" in words
+                assert str(field.description) in words
 
 
 @pytest.mark.parametrize(

@@ -120,9 +120,9 @@ def test_attestations_change_nothing_but_the_head(story: Any) -> None:
 
 def image(history: Any) -> dict[str, Any]:
     """Everything that a history holds, but for the buffer that it keeps."""
-    return {key: deepcopy(value) for key, value in vars(history).items() if key not in ("_buffer", "members")} | {
-        "members": deepcopy(vars(history.members))
-    }
+    parts = ("members", "_policies")
+    held = {key: deepcopy(value) for key, value in vars(history).items() if key not in ("_buffer", *parts)}
+    return held | {part: deepcopy(vars(getattr(history, part))) for part in parts}
 
 
 @pytest.mark.parametrize("is_honest", [True, False, None])
