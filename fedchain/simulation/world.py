@@ -56,7 +56,9 @@ class World:
     ) -> None:
         """Make the ledger with its first record; members have blobs of their own, or share one heap."""
         self.clock = clock or running_clock()
-        self.chain = contract(GOVERNOR, lambda: int(self.clock.now()), is_signed, federation)
+        self.lag_s = 0.0
+        """How far block times are behind the clock."""
+        self.chain = contract(GOVERNOR, lambda: int(self.clock.now() - self.lag_s), is_signed, federation)
         self.network = Network(self.clock, heap)
         self.blobs = AllBlobs(self.network, GOVERNOR)
         """Everybody's, as one."""

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -137,15 +137,25 @@ class Trainer:
         return torch.autocast(self._run.device.type, dtype=torch.bfloat16, enabled=self._options.bf16)
 
     async def _in_thread(self, work: Callable[[Event], _T]) -> _T:
-        stop = Event()
-        job = self._pool.submit(work, stop)
-        done = asyncio.wrap_future(job)
+        stop, begun, turn = Event(), Event(), Lock()
+
+        def begin() -> _T:
+            with turn:
+                if stop.is_set():
+                    raise asyncio.CancelledError  # nobody waits for it any more
+                begun.set()
+            return work(stop)
+
+        done = asyncio.get_running_loop().run_in_executor(self._pool, begin)
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
-            stop.set()
-            if not job.cancel():
+            with turn:
+                stop.set()
+            if begun.is_set():
                 await asyncio.wait([done])  # the thread still reads the site's files: let it end first
+            else:
+                done.cancel()
             raise
 
 

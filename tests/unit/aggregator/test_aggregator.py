@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from simulation.services import running, until
 from unit.aggregator.world import World
@@ -26,57 +24,57 @@ async def test_it_publishes_what_the_rules_imply(world: World) -> None:
     async with running(aggregator) as work:
         await until(work, lambda: aggregator.not_ready() is None)
         first, second = world.submit(0), world.submit(1)
-        await until(work, lambda: world.published(1))
+        await until(work, lambda: world.is_published(1))
         await until(work, lambda: aggregator.status()["version"] == 1 and aggregator.status()["doing"] == "waiting")
         status = aggregator.status()
     assert world.decisions(1) == {first.seq: "merged", second.seq: "merged"}
     assert (status["updates"], status["mean_staleness"], status["waiting"]) == ({"merged": 2}, 0, 0)
     assert aggregator.registry.get_sample_value("fedchain_published_total") == 1
     assert aggregator.registry.get_sample_value("fedchain_version") == 1
-    await world.simulation.follower.advance()
-    assert world.simulation.follower.faults == []
+    await world.follower.advance()
+    assert world.follower.faults == []
 
 
 async def test_a_buffer_is_closed_once_it_is_due_and_not_before() -> None:
     world = World(size=3, timeout_s=2)
-    await world.simulation.deploy()
+    world.lag_s = 1
+    await world.deploy()
     aggregator = world.aggregator()
     async with running(aggregator) as work:
         await until(work, lambda: aggregator.not_ready() is None)
-        assert world.records(BufferClosed) == []  # nothing is admitted, so nothing is due
+        assert world.records_of(BufferClosed) == []  # nothing is admitted, so nothing is due
         update = world.submit(0)
         due = update.time + 2
         await until(work, lambda: aggregator.status()["waiting"] == 1)
-        await until(work, lambda: bool(world.records(BufferClosed)))
-        assert time.time() >= due
-        assert world.records(BufferClosed)[0].time < due  # the chain's clock lags behind: too early to count
-        assert not world.published(1)
-        world.simulation.now = int(time.time())
-        await until(work, lambda: world.published(1))
-    assert world.records(BufferClosed)[-1].time >= due
+        await until(work, lambda: bool(world.records_of(BufferClosed)))
+        assert world.clock.now() >= due
+        assert world.records_of(BufferClosed)[0].time < due  # the chain's clock lags behind: too early to count
+        assert not world.is_published(1)
+        world.lag_s = 0
+        await until(work, lambda: world.is_published(1))
+    assert world.records_of(BufferClosed)[-1].time >= due
     assert world.decisions(1) == {update.seq: "merged"}
 
 
 async def test_it_says_what_stands_in_its_way() -> None:
     world = World()
-    simulation = world.simulation
     aggregator = world.aggregator()
     async with running(aggregator) as work:
         await until(work, lambda: aggregator.status()["records"] == 1)
         assert str(aggregator.not_ready()).startswith("genesis is not published yet")
-        simulation.admit_members()
-        simulation.publish_genesis()
-        simulation.act(GOVERNOR, MemberSet(AGGREGATOR, Role.NONE))
-        await until(work, lambda: aggregator.status()["records"] == len(simulation.chain.records))
+        world.admit_members()
+        world.publish_genesis()
+        world.act(GOVERNOR, MemberSet(AGGREGATOR, Role.NONE))
+        await until(work, lambda: aggregator.status()["records"] == len(world.chain.records))
         assert aggregator.not_ready() == "no valid policy is set: the governor sets one with `fedchain policy set`"
-        simulation.set_policy(simulation.policy)
+        world.set_policy(world.policy)
         await until(work, lambda: "is not an aggregator: the governor makes it one" in str(aggregator.not_ready()))
         world.submit(0)
         world.submit(1)
-        await until(work, lambda: aggregator.status()["records"] == len(simulation.chain.records))
-        assert not world.published(1)
-        simulation.act(GOVERNOR, MemberSet(AGGREGATOR, Role.AGGREGATOR))
-        await until(work, lambda: world.published(1))
+        await until(work, lambda: aggregator.status()["records"] == len(world.chain.records))
+        assert not world.is_published(1)
+        world.act(GOVERNOR, MemberSet(AGGREGATOR, Role.AGGREGATOR))
+        await until(work, lambda: world.is_published(1))
 
 
 async def test_it_pauses_and_resumes(world: World) -> None:
@@ -87,9 +85,9 @@ async def test_it_pauses_and_resumes(world: World) -> None:
         last = world.submit(1)
         await until(work, lambda: aggregator.status()["records"] == last.seq + 1)
         await until(work, lambda: aggregator.status()["doing"] == "waiting")
-        assert (aggregator.not_ready(), world.published(1)) == ("paused", False)
+        assert (aggregator.not_ready(), world.is_published(1)) == ("paused", False)
         aggregator.control("resume")
-        await until(work, lambda: world.published(1))
+        await until(work, lambda: world.is_published(1))
     with pytest.raises(ConfigError, match="control has pause and resume, not stop"):
         aggregator.control("stop")
 
@@ -98,16 +96,16 @@ async def test_it_pauses_and_resumes(world: World) -> None:
 async def test_what_fails_is_said_and_tried_again(world: World, error: LedgerError) -> None:
     world.submit(0)
     world.submit(1)
-    world.ledger.appending = error
+    world.ledger_of(AGGREGATOR).appending = error
     aggregator = world.aggregator()
     async with running(aggregator) as work:
         await until(work, lambda: aggregator.not_ready() == str(error))
-        world.ledger.mend()
-        await until(work, lambda: world.published(1))
+        world.ledger_of(AGGREGATOR).mend()
+        await until(work, lambda: world.is_published(1))
         await until(work, lambda: aggregator.not_ready() is None)
-        world.ledger.reading = DOWN
+        world.ledger_of(AGGREGATOR).reading = DOWN
         await until(work, lambda: aggregator.not_ready() == str(DOWN))
-        world.ledger.mend()
+        world.ledger_of(AGGREGATOR).mend()
         await until(work, lambda: aggregator.not_ready() is None)
 
 
@@ -115,11 +113,11 @@ async def test_nothing_is_done_twice_after_a_restart(world: World) -> None:
     world.submit(0)
     world.submit(1)
     async with running(world.aggregator()) as work:
-        await until(work, lambda: world.published(1))
-    before = len(world.simulation.chain.records)
+        await until(work, lambda: world.is_published(1))
+    before = len(world.chain.records)
     aggregator = world.aggregator()
     async with running(aggregator) as work:
         await until(work, lambda: aggregator.status()["version"] == Version(1))
         await until(work, lambda: aggregator.status()["doing"] == "waiting")
-    assert len(world.simulation.chain.records) == before
+    assert len(world.chain.records) == before
     assert aggregator.status()["records"] == Seq(before)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from simulation.services import PATIENCE_S
 from unit.aggregator.world import EAGER, World
-from unit.daemon.virtual import VirtualClock
 
 from fedchain.aggregator.fetch_ahead import FetchAhead
 from fedchain.core.ledger.content import Content
@@ -16,6 +14,7 @@ from fedchain.core.rules.buffer import BufferState
 from fedchain.core.updates.inspection import UNAVAILABLE
 from fedchain.daemon.service import Pace
 from fedchain.replica.follower import Follower
+from fedchain.simulation.clock import DAY, inline
 
 
 class Ahead:
@@ -23,9 +22,11 @@ class Ahead:
 
     def __init__(self, world: World, pace: Pace = EAGER) -> None:
         self.world = world
-        self.clock = VirtualClock(world.simulation.now)
-        self.follower = Follower(world.simulation.ledger, world.store)
-        self.fetched = FetchAhead(self.follower, world.store, clock=self.clock, pace=pace, unavailable_after_s=3600)
+        self.clock = world.clock
+        self.follower = Follower(world.ledger, world.fetching, offload=inline)
+        self.fetched = FetchAhead(
+            self.follower, world.fetching, clock=self.clock, offload=inline, pace=pace, unavailable_after_s=3600
+        )
 
     async def state(self) -> BufferState:
         await self.follower.advance()
@@ -35,7 +36,7 @@ class Ahead:
         """Start on what is to be inspected, and wait until something came of it."""
         self.fetched.news.clear()
         self.fetched.start(await self.state())
-        await asyncio.wait_for(self.fetched.news.wait(), PATIENCE_S)
+        await asyncio.wait_for(self.fetched.news.wait(), DAY)
 
 
 @pytest.fixture
@@ -47,21 +48,20 @@ def lose(world: World, record: Record) -> tuple[Content, bytes]:
     assert isinstance(record.payload, UpdateSubmitted)
     content = record.payload.content
     data = world.blobs.open(content).read(0, content.size)
-    world.blobs.forget(content)
+    world.network.lose(content)
     return content, data
 
 
 async def test_updates_are_inspected_before_they_are_needed(world: World, ahead: Ahead) -> None:
-    record = world.simulation.submit(0)
+    record = world.submit(0)
     await ahead.attempt()
     assert list(ahead.fetched.inspections) == [record.seq]
     assert (await ahead.state()).to_inspect == ()
 
 
 async def test_what_no_peer_has_is_asked_for_ever_more_rarely_and_then_unavailable(world: World, ahead: Ahead) -> None:
-    record = world.simulation.submit(0)
+    record = world.submit(0)
     lose(world, record)
-    ahead.clock.time = record.time
     attempts = 0
     while record.seq not in ahead.fetched.inspections:
         await ahead.attempt()
@@ -72,28 +72,27 @@ async def test_what_no_peer_has_is_asked_for_ever_more_rarely_and_then_unavailab
 
 
 async def test_what_comes_late_is_taken(world: World, ahead: Ahead) -> None:
-    record = world.simulation.submit(0)
+    record = world.submit(0)
     content, data = lose(world, record)
-    ahead.clock.time = record.time
     await ahead.attempt()
     assert ahead.fetched.inspections == {}
-    assert world.simulation.put(data) == content
+    assert world.put(data) == content
     await ahead.attempt()
     assert ahead.fetched.inspections[record.seq].failure is None
 
 
 async def test_what_a_version_consumed_is_forgotten(world: World, ahead: Ahead) -> None:
-    world.simulation.submit(0)
-    world.simulation.submit(1)
+    world.submit(0)
+    world.submit(1)
     while len(ahead.fetched.inspections) < 2:
         await ahead.attempt()
-    await world.simulation.publish()
+    await world.publish()
     ahead.fetched.start(await ahead.state())
     assert ahead.fetched.inspections == {}
 
 
 async def test_after_a_reorganisation_no_old_attempt_reports(world: World, ahead: Ahead) -> None:
-    world.simulation.submit(0)
+    world.submit(0)
     asked = asyncio.Event()
 
     async def never(_content: Content) -> None:
@@ -102,12 +101,12 @@ async def test_after_a_reorganisation_no_old_attempt_reports(world: World, ahead
 
     state = await ahead.state()
     await ahead.follower.layout()
-    fetch, world.store.fetch = world.store.fetch, never  # type: ignore[method-assign, assignment]
+    fetch, world.fetching.fetch = world.fetching.fetch, never  # type: ignore[method-assign, assignment]
     ahead.fetched.start(state)
-    await asyncio.wait_for(asked.wait(), PATIENCE_S)
+    await asyncio.wait_for(asked.wait(), DAY)
     ahead.fetched.clear()
-    world.store.fetch = fetch  # type: ignore[method-assign]
-    await asyncio.wait_for(ahead.fetched.news.wait(), PATIENCE_S)
+    world.fetching.fetch = fetch  # type: ignore[method-assign]
+    await asyncio.wait_for(ahead.fetched.news.wait(), DAY)
     assert (ahead.fetched.inspections, ahead.fetched._running) == ({}, {})
     await ahead.attempt()
     assert len(ahead.fetched.inspections) == 1

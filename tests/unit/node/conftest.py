@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 from unit.node.site import Site, roomy
 
+from fedchain.simulation.clock import VirtualLoop
 from fedchain.simulation.federation import Simulation
+
+
+def pytest_asyncio_loop_factories(config: object, item: object) -> dict[str, type[VirtualLoop]]:
+    """Run every test here in virtual time."""
+    del config, item
+    return {"virtual": VirtualLoop}
 
 
 @pytest.fixture

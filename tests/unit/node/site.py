@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Final
 
 import torch
-from simulation.services import Cut
 
 from fedchain.core.ledger.records import Record, UpdateSubmitted
 from fedchain.core.ports import Clock, Journal, Training
@@ -16,9 +14,8 @@ from fedchain.daemon.service import Pace
 from fedchain.node.journal import SqliteJournal
 from fedchain.node.node import Node
 from fedchain.node.options import NodeOptions
+from fedchain.simulation.clock import inline
 from fedchain.simulation.federation import Simulation
-from fedchain.store.alone import LoneStore
-from fedchain.system.clock import SystemClock
 from fedchain.training.task import Fit, Run
 from fedchain.training.trainer import Options, Trainer
 
@@ -59,7 +56,7 @@ class Site:
         self.folder = folder
         self.simulation = simulation
         self.member = simulation.site(number)
-        self.ledger = Cut(simulation.chain, self.member)
+        self.ledger = simulation.ledger_of(self.member)
 
     @property
     def journal(self) -> Path:
@@ -79,11 +76,11 @@ class Site:
         return Node(
             self.member,
             self.ledger,
-            LoneStore(self.simulation.blobs),
+            self.simulation.network.store(self.member),
             training=training or Trainer(task or Small(), options=Options(device="cpu", threads=1)),
             journal=journal or SqliteJournal(self.journal),
-            clock=clock or SystemClock(),
-            offload=asyncio.to_thread,
+            clock=clock or self.simulation.clock,
+            offload=inline,
             options=options or NodeOptions(),
             pace=pace,
         )
@@ -91,8 +88,4 @@ class Site:
     @property
     def submitted(self) -> list[Record]:
         """This site's updates on the ledger."""
-        return [
-            record
-            for record in self.simulation.chain.records
-            if isinstance(record.payload, UpdateSubmitted) and record.actor == self.member
-        ]
+        return self.simulation.records_of(UpdateSubmitted, self.member)

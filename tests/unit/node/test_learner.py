@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from numpy.typing import NDArray
 from simulation.services import running, until
-from unit.daemon.virtual import VirtualClock
 from unit.node.site import Site
 
 from fedchain.core.errors import LedgerUnreachable
@@ -66,7 +65,7 @@ async def test_what_is_not_to_be_evaluated_is_not(site: Site) -> None:
 
 
 async def test_a_machine_with_other_work_is_spared(site: Site) -> None:
-    clock = VirtualClock()
+    clock = site.simulation.clock
     node = site.node(training=Counting(), clock=clock, options=NodeOptions(at_least_s=3600.0))
     async with running(node) as work:
         await until(work, lambda: len(site.submitted) == 3)
@@ -75,7 +74,7 @@ async def test_a_machine_with_other_work_is_spared(site: Site) -> None:
 
 async def test_it_waits_longer_and_longer_for_a_ledger_that_is_away(site: Site) -> None:
     site.ledger.reading = DOWN
-    clock = VirtualClock()
+    clock = site.simulation.clock
     pace = Pace(retry_s=1.0, retry_cap_s=5.0, idle_s=0.02, random=lambda: 1.0)
     node = site.node(training=Counting(), clock=clock, pace=pace)
     async with running(node) as work:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 from simulation.services import running, until
-from unit.node.site import Site, Small
+from unit.node.site import Site
 
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import MemberSet, Role, UpdateSubmitted, Version
 from fedchain.node.journal import SqliteJournal
 from fedchain.node.options import NodeOptions
+from fedchain.simulation.clock import DAY
+from fedchain.simulation.training import SimulatedTraining
 from fedchain.simulation.world import GOVERNOR
-from fedchain.training.task import Fit, Run
 
 
 async def test_an_update_that_the_ledger_refuses_is_not_submitted_again(site: Site) -> None:
@@ -51,39 +51,17 @@ async def test_what_was_included_before_a_kill_is_not_submitted_twice(site: Site
     assert len(site.submitted) == 3
 
 
-class Slow(Small):
-    """A task that trains until it is told to stop, and remembers its seeds."""
-
-    def __init__(self) -> None:
-        self.seeds: list[int] = []
-
-    def train(self, model: torch.nn.Module, run: Run) -> Fit:
-        self.seeds.append(run.seed)
-        run.stop.wait(60)
-        return Fit(1)
-
-
-class Remembering(Small):
-    """A task that remembers its seeds."""
-
-    def __init__(self) -> None:
-        self.seeds: list[int] = []
-
-    def train(self, model: torch.nn.Module, run: Run) -> Fit:
-        self.seeds.append(run.seed)
-        return super().train(model, run)
-
-
 async def test_a_training_that_was_cut_off_is_done_again_with_its_number_and_seed(site: Site) -> None:
-    slow, quick = Slow(), Remembering()
+    clock = site.simulation.clock
+    slow, quick = SimulatedTraining(clock, 365 * DAY), SimulatedTraining(clock)
     for _ in range(2):
-        node = site.node(slow, NodeOptions(seed=7))
+        node = site.node(training=slow, options=NodeOptions(seed=7))
         async with running(node) as work:
             seen = len(slow.seeds)
             await until(work, lambda seen=seen: len(slow.seeds) > seen)  # type: ignore[misc]
             assert node.status()["updates"] == {"training": 1}
             assert node.status()["doing"] == "training on version 0"
-    node = site.node(quick, NodeOptions(seed=7))
+    node = site.node(training=quick, options=NodeOptions(seed=7))
     async with running(node) as work:
         await until(work, lambda: len(site.submitted) == 3)
     assert slow.seeds == [(7 << 32) + 1] * 2

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
-from simulation.services import PATIENCE_S, until
-from unit.daemon.virtual import VirtualClock
+from simulation.services import until
 from unit.node.site import Site
 
 from fedchain.core.backoff import Backoff
@@ -17,6 +16,7 @@ from fedchain.core.errors import LedgerUnreachable
 from fedchain.core.ledger.records import EvaluationReported, Version
 from fedchain.node.journal import SqliteJournal
 from fedchain.node.submitter import Submitter
+from fedchain.simulation.clock import DAY
 
 DOWN = LedgerUnreachable("http://127.0.0.1:8545 does not answer")
 
@@ -27,7 +27,7 @@ class Desk:
     def __init__(self, site: Site, path: Path | None = None) -> None:
         self.site = site
         self.journal = SqliteJournal(path)
-        self.clock = VirtualClock()
+        self.clock = site.simulation.clock
         self.submitter = Submitter(site.ledger, self.journal, self.clock, Backoff(1.0, 4.0, lambda: 1.0))
 
     def store(self) -> None:
@@ -42,7 +42,7 @@ class Desk:
             yield work
         finally:
             work.cancel()
-            await asyncio.wait([work], timeout=PATIENCE_S)
+            await asyncio.wait([work], timeout=DAY)
             self.journal.close()
 
 
