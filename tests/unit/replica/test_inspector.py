@@ -37,7 +37,7 @@ class Bench:
 
     def __init__(self, federation: Any) -> None:
         self.federation = federation
-        self.history = federation.aggregator.history
+        self.history = federation.follower.history
         self.store = Asked(federation)
         self.inspector = Inspector(self.history, federation.layout, self.store)
         self.inspected: list[Seq] = []
@@ -54,8 +54,8 @@ def bench(begin_real: Make) -> Callable[..., Bench]:
 
 async def test_an_update_is_measured(bench: Make) -> None:
     at = bench()
-    seq, _ = at.federation.submit(1, 0.5)
-    await at.federation.aggregator.advance()
+    seq, _ = at.federation.add(1, 0.5)
+    await at.federation.follower.advance()
     record = at.federation.chain.records[seq]
     found = await at.inspect(record, at.history.policy(seq)[1])
     assert found == Inspection(None, 2**29, 3 * 2**58)  # three parameters changed by ½
@@ -63,11 +63,11 @@ async def test_an_update_is_measured(bench: Make) -> None:
 
 async def test_what_is_not_there_or_of_no_updates_size(bench: Make) -> None:
     at = bench()
-    _, real = at.federation.submit(1, 0.5)
+    _, real = at.federation.add(1, 0.5)
     gone = at.federation.submit_raw(1, Content(Digest(bytes(32)), real.size))
     odd = at.federation.submit_raw(1, Content(Digest(bytes(32)), real.size + 1))
     noise = at.federation.submit_raw(1, at.federation.put(bytes(real.size)))
-    await at.federation.aggregator.advance()
+    await at.federation.follower.advance()
     policy = at.history.policy(Seq(odd))[1]
     expected = {gone: UNAVAILABLE, odd: MALFORMED, noise: MALFORMED}
     for seq, found in expected.items():
@@ -84,8 +84,8 @@ async def test_bytes_that_are_not_the_contents_are_nobodys_verdict(bench: Make) 
             raise Corrupt(f"{content} is damaged")
 
     at = bench()
-    seq, _ = at.federation.submit(1, 0.5)
-    await at.federation.aggregator.advance()
+    seq, _ = at.federation.add(1, 0.5)
+    await at.federation.follower.advance()
     inspector = Inspector(at.history, at.federation.layout, Broken(at.federation.blobs))
     with pytest.raises(Corrupt):
         await inspector.inspect(at.federation.chain.records[seq], at.history.policy(seq)[1])
@@ -93,9 +93,9 @@ async def test_bytes_that_are_not_the_contents_are_nobodys_verdict(bench: Make) 
 
 async def test_what_was_found_is_not_asked_for_again(bench: Make) -> None:
     at = bench()
-    first, _ = at.federation.submit(1, 1.0)
-    second, _ = at.federation.submit(2, 1.0)
-    await at.federation.aggregator.advance()
+    first, _ = at.federation.add(1, 1.0)
+    second, _ = at.federation.add(2, 1.0)
+    await at.federation.follower.advance()
     found = {first: MALFORMED}
     state = await decide(at.history.open_buffer(), at.inspect, found, Seq(second))
     assert at.inspected == [second]
@@ -105,8 +105,8 @@ async def test_what_was_found_is_not_asked_for_again(bench: Make) -> None:
 
 async def test_up_to_the_last_record_all_at_once_and_then_one_by_one(bench: Make) -> None:
     at = bench(per_site=2)
-    seqs = [at.federation.submit(site, 1.0 + site)[0] for site in (1, 2, 3, 1)]
-    await at.federation.aggregator.advance()
+    seqs = [at.federation.add(site, 1.0 + site)[0] for site in (1, 2, 3, 1)]
+    await at.federation.follower.advance()
     state = await decide(at.history.open_buffer(), at.inspect, {}, Seq(seqs[2]))
     assert at.inspected == seqs[:3]  # the buffer closed with the second, which nobody knew before
     assert state.plan is not None
@@ -117,17 +117,17 @@ async def test_up_to_the_last_record_all_at_once_and_then_one_by_one(bench: Make
 
 async def test_nothing_is_read_for_what_the_records_decide(bench: Make) -> None:
     at = bench(per_site=1, size=3)
-    first, content = at.federation.submit(1, 1.0)
-    over, _ = at.federation.submit(1, 2.0)
+    first, content = at.federation.add(1, 1.0)
+    over, _ = at.federation.add(1, 2.0)
     twice = at.federation.submit_raw(2, content)
     stray = at.federation.submit_raw(3, content)
-    await at.federation.aggregator.advance()
+    await at.federation.follower.advance()
     state = await decide(at.history.open_buffer(), at.inspect, {}, Seq(0))
     assert at.inspected == [first]
     assert state.to_inspect == ()
-    last, _ = at.federation.submit(2, 3.0)
-    end, _ = at.federation.submit(3, 3.0)
-    await at.federation.aggregator.advance()
+    last, _ = at.federation.add(2, 3.0)
+    end, _ = at.federation.add(3, 3.0)
+    await at.federation.follower.advance()
     state = await decide(at.history.open_buffer(), at.inspect, {}, Seq(0))
     assert state.plan is not None
     assert {update.seq: update.decision for update in state.plan.updates} == {

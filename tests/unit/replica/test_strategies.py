@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from simulation import momentum
-from simulation.bare import GOVERNOR, START, BareFederation
+from unit.replica.adding import START, Adding
 
 from fedchain.core.errors import FormatError, PlanError, Unavailable
 from fedchain.core.formats.modelfile import read_model
@@ -23,6 +23,7 @@ from fedchain.core.strategies.registry import PRESETS
 from fedchain.core.strategies.statefile import StateFile
 from fedchain.replica.follower import Follower
 from fedchain.replica.recompute import needed, plan_again
+from fedchain.simulation.world import GOVERNOR
 
 Make = Callable[..., Any]
 
@@ -35,13 +36,13 @@ def _momentum() -> Iterator[None]:
         yield
 
 
-async def round_of(federation: BareFederation, *adds: float, base: int) -> Manifest:
+async def round_of(federation: Adding, *adds: float, base: int) -> Manifest:
     """Let each site add something to a version, and publish what they make."""
     for site, add in enumerate(adds, start=1):
-        federation.submit(site, add, base)
-    await federation.publish_honestly()
-    await federation.aggregator.advance()
-    return federation.aggregator.manifests[federation.aggregator.history.applied - 1]
+        federation.add(site, add, base)
+    await federation.publish()
+    await federation.follower.advance()
+    return federation.follower.manifests[federation.follower.history.applied - 1]
 
 
 def left(follower: Follower, strategy: str) -> Mapping[str, Content]:
@@ -55,7 +56,7 @@ async def test_a_federation_of_every_preset_is_replayed(begin_real: Make, name: 
     federation = begin_real(name, size=size)
     for version in range(4):
         await round_of(federation, *[1.0, -0.5, 0.25][:size], base=version)
-    assert federation.aggregator.history.applied == 5
+    assert federation.follower.history.applied == 5
     assert await federation.faults() == []
 
 
@@ -89,7 +90,7 @@ class Oracle:
         return weights, rows
 
 
-def read_state(federation: BareFederation, manifest: Manifest, name: str) -> list[float]:
+def read_state(federation: Adding, manifest: Manifest, name: str) -> list[float]:
     dtype = momentum.STRATEGY.state[name]
     assert manifest.state is not None
     file = StateFile(federation.blobs.open(manifest.state[name].content), federation.layout, "momentum", name, dtype)
@@ -119,17 +120,17 @@ async def test_state_goes_from_version_to_version(begin_real: Make) -> None:
 async def test_a_plan_with_state_is_read_back(begin_real: Make) -> None:
     federation = begin_real("momentum")
     first = await round_of(federation, 1.0, 0.5, base=0)
-    federation.submit(1, 1.0, 1)
-    federation.submit(2, 2.0, 1)
+    federation.add(1, 1.0, 1)
+    federation.add(2, 2.0, 1)
     plan = await federation.plan()
     assert plan.state == {name: blob.content for name, blob in first.state.items()}
     assert {f"the state {name} of version 1" for name in plan.state} <= set(needed(plan).values())
-    await federation.publish_honestly()
-    await federation.aggregator.advance()
-    manifests, history = federation.aggregator.manifests, federation.aggregator.history
+    await federation.publish()
+    await federation.follower.advance()
+    manifests, history = federation.follower.manifests, federation.follower.history
     again = plan_again(manifests[2], manifests[1], history)
     assert again == plan
-    made = await federation.made(again)
+    made = await federation.recompute(again)
     assert made.manifest(history.federation) == manifests[2]
     assert plan_again(manifests[1], manifests[0], history).state == {}
 
@@ -140,12 +141,12 @@ async def test_state_is_zeros_after_another_strategy(begin_real: Make) -> None:
     for name in ("fedbuff", "momentum"):
         policy = preset(name, size=2, timeout_s=60)
         federation.chain.append(GOVERNOR, PolicySet(policy.canonical()))
-        federation.submit(1, 1.0, federation.aggregator.history.applied - 1)
-        federation.submit(2, 1.0, federation.aggregator.history.applied - 1)
-        await federation.publish_honestly()  # the buffer that was open when the policy was set
-        await federation.aggregator.advance()
-        await round_of(federation, 1.0, 1.0, base=federation.aggregator.history.applied - 1)
-    manifests = federation.aggregator.manifests
+        federation.add(1, 1.0, federation.follower.history.applied - 1)
+        federation.add(2, 1.0, federation.follower.history.applied - 1)
+        await federation.publish()  # the buffer that was open when the policy was set
+        await federation.follower.advance()
+        await round_of(federation, 1.0, 1.0, base=federation.follower.history.applied - 1)
+    manifests = federation.follower.manifests
     assert [manifests[version].state is not None for version in range(1, 6)] == [True, True, False, False, True]
     assert read_state(federation, manifests[5], "velocity") == [1.0] * 3
     assert read_state(federation, manifests[2], "velocity") != [1.0] * 3
@@ -158,9 +159,9 @@ async def test_state_goes_on_under_another_policy_of_the_same_strategy(begin_rea
     federation.chain.append(GOVERNOR, PolicySet(preset("momentum", size=2, timeout_s=60, beta=0.0).canonical()))
     await round_of(federation, 1.0, 1.0, base=1)
     manifest = await round_of(federation, 1.0, 1.0, base=2)
-    assert read_state(federation, federation.aggregator.manifests[2], "velocity") == [1.5] * 3
+    assert read_state(federation, federation.follower.manifests[2], "velocity") == [1.5] * 3
     assert read_state(federation, manifest, "velocity") == [1.0] * 3
-    assert left(federation.aggregator, "momentum").keys() == {"velocity", "mean"}
+    assert left(federation.follower, "momentum").keys() == {"velocity", "mean"}
     assert await federation.faults() == []
 
 
@@ -195,12 +196,12 @@ KINDS = [
 async def test_a_wrong_state_or_gram_is_found_by_replay(begin_real: Make, kind: str) -> None:
     federation = begin_real("momentum")
     await round_of(federation, 1.0, 0.5, base=0)
-    federation.submit(1, 1.0, 1)
-    federation.submit(2, 0.25, 1)
+    federation.add(1, 1.0, 1)
+    federation.add(2, 0.25, 1)
     plan = await federation.plan()
     model, manifest = await federation.make(plan)
     change = lies(manifest, federation.model(0))[kind]
-    federation.publish(plan.through, model, manifest.model_copy(update=change))
+    federation.publish_as(plan.through, model, manifest.model_copy(update=change))
     departures = await federation.faults()
     (key,) = change
     assert key in [where for where, _, _ in departures]
@@ -210,15 +211,15 @@ async def test_a_wrong_state_or_gram_is_found_by_replay(begin_real: Make, kind: 
 async def test_what_no_contents_could_give_is_found_from_the_records_alone(begin_real: Make, kind: str) -> None:
     federation = begin_real("momentum")
     await round_of(federation, 1.0, 0.5, base=0)
-    federation.submit(1, 1.0, 1)
-    federation.submit(2, 0.25, 1)
+    federation.add(1, 1.0, 1)
+    federation.add(2, 0.25, 1)
     plan = await federation.plan()
     model, manifest = await federation.make(plan)
-    federation.publish(plan.through, model, manifest.model_copy(update=lies(manifest, federation.model(0))[kind]))
-    follower = federation.follower()
+    federation.publish_as(plan.through, model, manifest.model_copy(update=lies(manifest, federation.model(0))[kind]))
+    follower = federation.new_follower()
     await follower.advance()
     assert [fault.version.version for fault in follower.faults] == [2]
-    federation.submit(1, 1.0, 2)  # and whoever goes on knows only the vectors that there are
+    federation.add(1, 1.0, 2)  # and whoever goes on knows only the vectors that there are
     state = left(follower, "momentum")
     assert state.keys() <= momentum.STRATEGY.state.keys()
 
@@ -226,13 +227,13 @@ async def test_what_no_contents_could_give_is_found_from_the_records_alone(begin
 @pytest.mark.parametrize(("key", "value"), [("gram", (("1",),)), ("state", {"velocity": None})], ids=["gram", "state"])
 async def test_a_strategy_without_them_states_neither(begin_real: Make, key: str, value: Any) -> None:
     federation = begin_real()
-    federation.submit(1, 1.0)
-    federation.submit(2, 2.0)
+    federation.add(1, 1.0)
+    federation.add(2, 2.0)
     plan = await federation.plan()
     model, manifest = await federation.make(plan)
     given = {"velocity": manifest.result} if key == "state" else value
-    federation.publish(plan.through, model, manifest.model_copy(update={key: given}))
-    follower = federation.follower()
+    federation.publish_as(plan.through, model, manifest.model_copy(update={key: given}))
+    follower = federation.new_follower()
     await follower.advance()
     (fault,) = follower.faults
     assert [one.where for one in fault.discrepancies] == [key]
@@ -242,56 +243,56 @@ async def test_a_strategy_without_them_states_neither(begin_real: Make, key: str
 async def test_a_missing_state_is_named(begin_real: Make) -> None:
     federation = begin_real("momentum")
     first = await round_of(federation, 1.0, 0.5, base=0)
-    federation.submit(1, 1.0, 1)
-    federation.submit(2, 0.25, 1)
+    federation.add(1, 1.0, 1)
+    federation.add(2, 0.25, 1)
     plan = await federation.plan()
     lost = first.state["velocity"].content
-    federation.lose(lost)
+    federation.network.lose(lost)
     with pytest.raises(Unavailable, match=lost.cid):
-        await federation.made(plan)
+        await federation.recompute(plan)
 
 
 @pytest.mark.parametrize("what", ["the model of version 0", "the update of record 5"])
 async def test_recomputing_names_what_is_missing(begin_real: Make, what: str) -> None:
     federation = begin_real()
-    seq, _ = federation.submit(1, 1.0)
-    federation.submit(2, 2.0)
+    seq, _ = federation.add(1, 1.0)
+    federation.add(2, 2.0)
     plan = await federation.plan()
     names = {what: content for content, what in needed(plan).items()}
     missing = names[what.replace("5", str(seq))]
-    federation.lose(missing)
+    federation.network.lose(missing)
     with pytest.raises(Unavailable, match=missing.cid):
-        await federation.made(plan)
+        await federation.recompute(plan)
 
 
 async def test_a_base_is_needed_where_the_strategy_mixes(begin_real: Make) -> None:
     federation = begin_real("fedasync", size=1)
     await round_of(federation, 1.0, base=0)
-    federation.submit(2, 1.0, 0)
+    federation.add(2, 1.0, 0)
     plan = await federation.plan()
     assert needed(plan)[federation.model(0)] == "the model of version 0"
-    federation.lose(federation.model(0))
+    federation.network.lose(federation.model(0))
     with pytest.raises(Unavailable, match=federation.model(0).cid):
-        await federation.made(plan)
+        await federation.recompute(plan)
 
 
 async def test_bytes_that_are_not_the_state_are_refused(begin_real: Make) -> None:
     federation = begin_real("momentum")
     first = await round_of(federation, 1.0, 0.5, base=0)
-    federation.submit(1, 1.0, 1)
-    federation.submit(2, 0.25, 1)
+    federation.add(1, 1.0, 1)
+    federation.add(2, 0.25, 1)
     plan = await federation.plan()
     swapped = {"velocity": first.state["mean"].content, "mean": first.state["velocity"].content}
     with pytest.raises(FormatError, match="are not the state vector"):
-        await federation.made(replace(plan, state=swapped))
+        await federation.recompute(replace(plan, state=swapped))
 
 
 async def test_a_plan_is_not_weighed_by_what_nobody_measured(begin_real: Make) -> None:
     federation = begin_real("momentum")
-    federation.submit(1, 1.0)
-    federation.submit(2, 0.25)
+    federation.add(1, 1.0)
+    federation.add(2, 0.25)
     plan = await federation.plan()
-    gram = (await federation.made(plan)).gram
+    gram = (await federation.recompute(plan)).gram
     assert plan.weigh(gram).rows
     first, *rest = plan.updates
     with pytest.raises(PlanError, match=f"update {first.seq} is merged, but nothing is stated of its size"):
