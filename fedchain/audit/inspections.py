@@ -10,7 +10,7 @@ from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import Record, Seq, UpdateSubmitted
 from fedchain.core.rules.buffer import BufferState
 from fedchain.core.rules.history import History, Published
-from fedchain.core.rules.judged import Decision, Inspection
+from fedchain.core.rules.judged import BY_CONTENT, Decision, Inspection
 from fedchain.core.rules.manifest import Manifest
 from fedchain.core.rules.policy import Policy
 from fedchain.replica.inspector import Inspector, decide
@@ -67,7 +67,7 @@ class Inspections:
         return {
             f"update {update.seq}, rejected as {update.decision},": update.content
             for update in (state.plan.updates if state.plan else ())
-            if update.decision in (Decision.MALFORMED, Decision.OUT_OF_RANGE, Decision.NORM_BOUND)
+            if update.decision in BY_CONTENT - {Decision.UNAVAILABLE}
             and update.inspection not in (None, self._found.get(update.seq))
         }
 

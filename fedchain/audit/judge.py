@@ -16,7 +16,7 @@ from fedchain.core.errors import PlanError
 from fedchain.core.ledger.records import Seq, UpdateSubmitted
 from fedchain.core.rules.buffer import BufferState
 from fedchain.core.rules.history import History, Published
-from fedchain.core.rules.judged import Decision, Inspection
+from fedchain.core.rules.judged import BY_CONTENT, Decision, Inspection
 from fedchain.core.rules.manifest import (
     Manifest,
     UpdateLine,
@@ -35,9 +35,6 @@ Facts = Mapping[Seq, Inspection]
 
 Rejudge = Callable[[Facts], Awaitable[BufferState]]
 """Judges the buffer under these facts, and the auditor's own about all other updates."""
-
-BY_CONTENT: Final = frozenset({Decision.UNAVAILABLE, Decision.MALFORMED, Decision.OUT_OF_RANGE, Decision.NORM_BOUND})
-"""Rejections that rest on what a content is."""
 
 ADMISSIBLE: Final = Inspection(None, 0, 0)
 """What a content would have to be to be admitted under any policy."""

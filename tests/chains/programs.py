@@ -65,10 +65,12 @@ async def _set_balance(endpoint: Endpoint, addresses: Sequence[str]) -> None:
 
 
 async def _from_developer(endpoint: Endpoint, addresses: Sequence[str]) -> None:
-    """Let `geth --dev` send from the account that it keeps unlocked."""
+    """Let `geth --dev` send from the account that it keeps unlocked; its own numbering fails just after a block."""
     (developer,) = await endpoint.call("eth_accounts")
-    for one in addresses:
-        await endpoint.call("eth_sendTransaction", {"from": developer, "to": one, "value": hex(10**21)})
+    nonce = int(await endpoint.call("eth_getTransactionCount", developer, "latest"), 16)
+    for n, one in enumerate(addresses, nonce):
+        call = {"from": developer, "to": one, "value": hex(10**21), "nonce": hex(n)}
+        await endpoint.call("eth_sendTransaction", call)
 
 
 async def _from_rich(endpoint: Endpoint, addresses: Sequence[str]) -> None:

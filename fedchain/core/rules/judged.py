@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from fedchain.core.ledger.content import Content
 from fedchain.core.ledger.records import Address, Seq, Version
@@ -33,6 +34,10 @@ class Decision(StrEnum):
     """A change beyond the policy's max_change."""
     NORM_BOUND = "norm_bound"
     """The whole change is longer than the policy's max_norm."""
+
+
+BY_CONTENT: Final = frozenset({Decision.UNAVAILABLE, Decision.MALFORMED, Decision.OUT_OF_RANGE, Decision.NORM_BOUND})
+"""Rejections that rest on what a content is, not on records."""
 
 
 @dataclass(frozen=True, slots=True)

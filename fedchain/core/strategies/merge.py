@@ -149,9 +149,10 @@ class Merge:
     def _block(self, room: _Room, lo: int, hi: int, span: Span, out: Outputs) -> None:
         block = room.filled(lo, hi, span)
         x, state = self.strategy.step(block, self.weights, self.parameters)
-        _write(x, block.x, out[""][: hi - lo])
+        sizes = room.sizes[: hi - lo]
+        _write(x, block.x, out[""][: hi - lo], sizes)
         for name in self.strategy.state:
-            _write(state[name], block.state[name], out[name][: hi - lo])
+            _write(state[name], block.state[name], out[name][: hi - lo], sizes)
 
     def _carried(self, chunk: int) -> Iterator[bytes]:
         """Yield the tensors that are not merged: freshest ones from their update, kept ones from the parent."""
@@ -177,6 +178,7 @@ class _Room:
         self._bases = np.empty((updates if strategy.needs_bases else 0, n), np.float32)
         self._state = {name: np.zeros(n, DTYPES[dtype]) for name, dtype in strategy.state.items()}
         self._scratch = np.empty(n, np.float64)
+        self.sizes = np.empty(n, np.float32)
 
     def filled(self, lo: int, hi: int, span: Span) -> Block:
         """Read elements [lo, hi) of every file and sum what is to be summed."""
@@ -212,12 +214,17 @@ class _Room:
                 np.add(total, product, out=total)
 
 
-def _write(result: NDArray[Any], before: NDArray[Any], out: NDArray[Any]) -> None:
+def _write(result: NDArray[Any], before: NDArray[Any], out: NDArray[Any], room: NDArray[np.float32]) -> None:
     """Write a result: what is not finite keeps the parent's value, what is not a normal float32 becomes +0."""
     np.copyto(out, result)
     if out.dtype == np.float32:
-        np.copyto(out, before, where=~np.isfinite(result))
-        out[np.abs(out) < TINY] = 0
+        sizes = np.abs(out, out=room)
+        # both are written so that NaN, for which every comparison is false, takes the long way
+        if not sizes.max(initial=0) < np.inf:
+            np.copyto(out, before, where=~np.isfinite(out))
+            np.abs(out, out=sizes)
+        if not sizes.min(initial=1) >= TINY:
+            out[sizes < TINY] = 0
 
 
 def _from(outputs: Outputs, start: int) -> Outputs:
