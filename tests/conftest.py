@@ -1,4 +1,4 @@
-"""What all tests share: they may import from each other's folders, as in `from fedchain.simulation.world import …`."""
+"""What all tests share: they may import from each other's folders, as in `from simulation.audits import …`."""
 
 from __future__ import annotations
 

@@ -16,14 +16,13 @@ from unit.replica.adding import START, Adding
 from fedchain.core.errors import FormatError, PlanError, Unavailable
 from fedchain.core.formats.modelfile import read_model
 from fedchain.core.ledger.content import Content
-from fedchain.core.ledger.records import PolicySet, Version
+from fedchain.core.ledger.records import Version
 from fedchain.core.rules.manifest import Manifest
 from fedchain.core.rules.policy import preset
 from fedchain.core.strategies.registry import PRESETS
 from fedchain.core.strategies.statefile import StateFile
 from fedchain.replica.follower import Follower
 from fedchain.replica.recompute import needed, plan_again
-from fedchain.simulation.world import GOVERNOR
 
 Make = Callable[..., Any]
 
@@ -140,7 +139,7 @@ async def test_state_is_zeros_after_another_strategy(begin_real: Make) -> None:
     assert (await round_of(federation, 1.0, 0.5, base=0)).state is not None
     for name in ("fedbuff", "momentum"):
         policy = preset(name, size=2, timeout_s=60)
-        federation.chain.append(GOVERNOR, PolicySet(policy.canonical()))
+        federation.set_policy(policy)
         federation.add(1, 1.0, federation.follower.history.applied - 1)
         federation.add(2, 1.0, federation.follower.history.applied - 1)
         await federation.publish()  # the buffer that was open when the policy was set
@@ -156,7 +155,7 @@ async def test_state_is_zeros_after_another_strategy(begin_real: Make) -> None:
 async def test_state_goes_on_under_another_policy_of_the_same_strategy(begin_real: Make) -> None:
     federation = begin_real("momentum")
     await round_of(federation, 1.0, 1.0, base=0)
-    federation.chain.append(GOVERNOR, PolicySet(preset("momentum", size=2, timeout_s=60, beta=0.0).canonical()))
+    federation.set_policy(preset("momentum", size=2, timeout_s=60, beta=0.0))
     await round_of(federation, 1.0, 1.0, base=1)
     manifest = await round_of(federation, 1.0, 1.0, base=2)
     assert read_state(federation, federation.follower.manifests[2], "velocity") == [1.5] * 3
