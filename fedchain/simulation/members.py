@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -69,12 +70,11 @@ class Services:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            for one in list(self.processes):
-                await self.stop(one)
-        finally:
+        async with AsyncExitStack() as stack:  # all of them, whatever one ended with
             for journal in self._journals.values():
-                journal.drop()
+                stack.callback(journal.drop)
+            for one in self.processes:
+                stack.push_async_callback(self.stop, one)
 
     def start_aggregator(self, member: Address = AGGREGATOR, *, unavailable_after_s: float = 60.0) -> Service:
         """Start an aggregator, with nothing but its blobs."""
@@ -144,8 +144,10 @@ class Services:
         ledger = self.simulation.ledger_of(member)
         ledger.fail(LedgerUnreachable(f"{member} was killed"))
         self.simulation.network.cut(member)
-        await self.stop(member)
-        ledger.mend()
+        try:
+            await self.stop(member)
+        finally:
+            ledger.mend()
 
     async def until(self, condition: Callable[[], bool], timeout_s: float = DAY) -> None:
         """Let time pass until a condition holds, which is asked whenever nothing is left to do at a moment.

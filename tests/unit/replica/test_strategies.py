@@ -25,7 +25,6 @@ from fedchain.replica.follower import Follower
 from fedchain.replica.recompute import needed, plan_again
 
 Make = Callable[..., Any]
-
 NAMES = [*PRESETS, "momentum"]
 
 
@@ -138,8 +137,7 @@ async def test_state_is_zeros_after_another_strategy(begin_real: Make) -> None:
     federation = begin_real("momentum")
     assert (await round_of(federation, 1.0, 0.5, base=0)).state is not None
     for name in ("fedbuff", "momentum"):
-        policy = preset(name, size=2, timeout_s=60)
-        federation.set_policy(policy)
+        federation.set_policy(preset(name, size=2, timeout_s=60))
         federation.add(1, 1.0, federation.follower.history.applied - 1)
         federation.add(2, 1.0, federation.follower.history.applied - 1)
         await federation.publish()  # the buffer that was open when the policy was set
