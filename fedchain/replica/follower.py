@@ -76,7 +76,7 @@ class Follower:
             version = history.published[history.applied]
             manifest = await self._manifest(version)
             doubts = await self._check_version(self, version, manifest) if self._check_version and manifest else []
-            discrepancies = dict.fromkeys([*history.check(manifest), *doubts])
+            discrepancies = dict.fromkeys([*await self._offload(history.check, manifest), *doubts])
             history.apply(manifest)
             if manifest:
                 self.manifests[version.version] = manifest

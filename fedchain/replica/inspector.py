@@ -46,12 +46,18 @@ class Inspector:
         return await self._offload(inspect, blob, layout, site, base, policy.encodings)
 
 
-async def decide(buffer: OpenBuffer, inspect: Inspect, found: dict[Seq, Inspection], last: Seq) -> BufferState:
+async def decide(
+    buffer: OpenBuffer,
+    inspect: Inspect,
+    found: dict[Seq, Inspection],
+    last: Seq,
+    offload: Offload = asyncio.to_thread,
+) -> BufferState:
     """Judge a buffer, inspecting what is not in `found` yet, until all updates up to record `last` are decided."""
-    state = buffer.judge(found)
+    state = await offload(buffer.judge, found)
     while state.to_inspect:
         wanted = [record for record in state.to_inspect if record.seq <= last] or state.to_inspect[:1]
         for record in wanted:
             found[record.seq] = await inspect(record, state.policy)
-        state = buffer.judge(found)
+        state = await offload(buffer.judge, found)
     return state

@@ -107,12 +107,7 @@ def _recompute(
 
 
 def run_merge(merge: Merge, create: Callable[[], BlobWriter], threads: int, chunk: int = OUTPUT_CHUNK) -> Merged:
-    """Run a merge on so many threads: the next chunk is computed while the last one is hashed and written.
-
-    One thread is the caller's own.
-    """
-    if threads == 1:
-        return merge.run(create, chunk=chunk)
+    """Run a merge on so many threads, beside the caller's own: it hashes and writes the chunk before."""
     with ThreadPoolExecutor(threads, "merge") as pool:
 
         def start(parts: Sequence[Callable[[], None]]) -> Callable[[], None]:

@@ -37,7 +37,7 @@ async def replay(
     if version.version == 0:
         return []
     stated = _Stated(manifest, Inspector(history, layout, store, offload))
-    state = await decide(history.open_buffer(), stated.inspect, {}, Seq(version.consumed))
+    state = await decide(history.open_buffer(), stated.inspect, {}, Seq(version.consumed), offload)
     if state.plan is None:
         return differences(manifest, f"the buffer is open: {len(state.admitted)} of {state.size} admitted")
     made = await recompute(state.plan, layout, store, scratch, threads=threads, offload=offload)

@@ -157,7 +157,8 @@ class Simulation(World):
         await self.follower.advance()
         history = self.follower.history
         inspector = Inspector(history, self.layout, self.store, inline)
-        state = await decide(history.open_buffer(), inspector.inspect, dict(inspections or {}), Seq(history.length))
+        found, last = dict(inspections or {}), Seq(history.length)
+        state = await decide(history.open_buffer(), inspector.inspect, found, last, inline)
         assert state.plan is not None, f"the buffer of version {state.version} is open"
         return state.plan
 
