@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
@@ -31,6 +31,7 @@ CONTRACTS = Path(__file__).parents[2] / "contracts"
 HARDHAT = CONTRACTS / "node_modules" / "hardhat" / "dist" / "src" / "cli.js"
 HARDHAT_NODE = (22, 13)
 START_S = 60.0
+CLIQUE_STARTS = 4
 RICH = Account.from_key("0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
 """The first of anvil's well-known accounts: the clique network gives it money."""
 
@@ -128,12 +129,31 @@ def run_clique(folder: Path) -> Iterator[Chain]:
     script = os.environ.get("FEDCHAIN_CLIQUE")
     if script is None:
         pytest.skip("no clique network here: name the script that starts one in FEDCHAIN_CLIQUE")
-    started = subprocess.run([sys.executable, script, "up", str(folder)], check=True, capture_output=True, text=True)
-    try:
-        network = json.loads(started.stdout)
-        yield Chain(network["endpoints"][0], _from_rich, network["websockets"][0])
-    finally:
-        subprocess.run([sys.executable, script, "down", str(folder)], check=True)
+    for attempt in range(CLIQUE_STARTS):
+        place = str(folder / f"network{attempt}")
+        started = subprocess.run([sys.executable, script, "up", place], check=True, capture_output=True, text=True)
+        try:
+            network = json.loads(started.stdout)
+            if _grows(network["endpoints"][0]):
+                yield Chain(network["endpoints"][0], _from_rich, network["websockets"][0])
+                return
+        finally:
+            subprocess.run([sys.executable, script, "down", place], check=True)
+    pytest.fail(f"{CLIQUE_STARTS} clique networks in a row made no blocks: see the nodes' logs in {folder}")
+
+
+def _grows(url: str) -> bool:
+    """Tell whether a chain gets beyond its first blocks.
+
+    Signers that each seal block 1 before they know of each other may then wait for one another for ever ("signed
+    recently, must wait for others"): such a network is no chain, and another one is started.
+    """
+    until = monotonic() + START_S / 3
+    while monotonic() < until:
+        if int(_ask(url, "eth_blockNumber"), 16) > 3:
+            return True
+        sleep(0.5)  # nothing tells of a block that does not come
+    return False
 
 
 RUN = {"anvil": run_anvil, "hardhat": run_hardhat, "geth": run_geth, "clique": run_clique}
@@ -154,16 +174,21 @@ def _process(command: list[str], folder: Path, url: str) -> Iterator[None]:
 
 
 def _wait_until_answering(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    question = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}).encode()
-    request = Request(url, question, {"Content-Type": "application/json"})
     until = monotonic() + START_S
     while process.poll() is None and monotonic() < until:
-        with suppress(URLError, ConnectionError), urlopen(request, timeout=5) as answer:
-            if answer.status == 200:
-                return
+        with suppress(URLError, ConnectionError):
+            _ask(url, "eth_chainId")
+            return
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.05)
     pytest.fail(f"{process.args[0]} does not answer at {url}: {log.read_text()[-800:]}")
+
+
+def _ask(url: str, method: str) -> str:
+    question = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": []}).encode()
+    with urlopen(Request(url, question, {"Content-Type": "application/json"}), timeout=5) as answer:
+        result: str = json.load(answer)["result"]
+        return result
 
 
 def _node_version(node: str) -> tuple[int, ...]:

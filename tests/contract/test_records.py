@@ -181,7 +181,7 @@ def fitted(payload: Payload, published: int) -> Payload:
             return payload
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(steps=st.lists(st.tuples(st.integers(1, 2**20), STEPS), max_size=12))
 def test_solidity_and_python_agree_on_every_head(deploy: Any, steps: list[tuple[int, Any]]) -> None:
     ledger = deploy()
