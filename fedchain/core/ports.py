@@ -104,14 +104,14 @@ class Ledger(Protocol):
         """What head_0 binds."""
 
     async def records(self, start: Seq = Seq(0), after: Head | None = None) -> Sequence[Record]:
-        """Return all settled records from seq `start` on, in order; raises LedgerUnreachable, HeadMismatch.
+        """Return all final records from seq `start` on, in order; raises LedgerUnreachable, HeadMismatch.
 
         The records agree with the ledger's head at the block up to which they were read. `after` is the head that
         the caller's records before `start` hash to; raises Reorganised when the ledger's hash to another one.
         """
 
     async def head(self) -> Head:
-        """Return the ledger's own head, at the latest settled block."""
+        """Return the ledger's own head, at the latest final block."""
 
     async def wait(self, start: Seq, timeout: float) -> None:
         """Return once a record with seq `start` exists, or after `timeout` seconds."""

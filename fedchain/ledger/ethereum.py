@@ -154,22 +154,22 @@ class EthereumLedger:
         return self._reader.federation
 
     async def records(self, start: Seq = Seq(0), after: Head | None = None) -> Sequence[Record]:
-        """Return all settled records from seq `start` on, in order.
+        """Return all final records from seq `start` on, in order.
 
         Raises LedgerUnreachable, HeadMismatch; Reorganised when the records before `start` do not hash to `after`.
         """
         return await self._reader.records(start, after)
 
     async def head(self) -> Head:
-        """Return the contract's head at the latest settled block; raises LedgerUnreachable."""
+        """Return the contract's head at the latest final block; raises LedgerUnreachable."""
         return await self._reader.head()
 
     async def wait(self, start: Seq, timeout: float) -> None:
-        """Return once a settled record with seq `start` exists, or after `timeout` seconds; raises HeadMismatch."""
+        """Return once a final record with seq `start` exists, or after `timeout` seconds; raises HeadMismatch."""
         await self._reader.wait(start, timeout)
 
     async def append(self, payload: Payload, key: str | None = None) -> Record:
-        """Append a record and return it once it is included, settled or not; once per key.
+        """Append a record and return it once it is included, final or not; once per key.
 
         Waits while the endpoint is down. Raises LedgerRefused with the contract's custom error, LedgerError where
         the endpoint refuses, FormatError for a value that is too wide.

@@ -55,7 +55,7 @@ class Reader:
         """Whether the mirror's last head was held against the contract's since it was opened."""
 
     async def records(self, start: Seq, after: Head | None) -> Sequence[Record]:
-        """Return all settled records from seq `start` on; raises LedgerUnreachable, HeadMismatch, Reorganised."""
+        """Return all final records from seq `start` on; raises LedgerUnreachable, HeadMismatch, Reorganised."""
         await self.advance()
         try:
             return self._after(start, after)
@@ -72,12 +72,12 @@ class Reader:
         return self._mirror.records(start)
 
     async def head(self) -> Head:
-        """Return the contract's head at the latest settled block; head_0 while the contract is not settled."""
+        """Return the contract's head at the latest final block; head_0 while the contract is not in a final block."""
         with self._reading():
             return await self._view.head(await self._view.settled_block()) or first_head(self.federation)
 
     async def wait(self, start: Seq, timeout: float) -> None:
-        """Return once the record `start` is settled, or after `timeout` seconds; a silent endpoint may come back."""
+        """Return once the record `start` is final, or after `timeout` seconds; a silent endpoint may come back."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while True:
@@ -92,7 +92,7 @@ class Reader:
                         await asyncio.sleep(self._poll)
 
     async def find(self, transaction: str) -> list[Record]:
-        """Return the records of a transaction that is on the chain, settled or not; raises as `records`."""
+        """Return the records of a transaction that is on the chain, final or not; raises as `records`."""
         await self.advance()
         rows = self._mirror.of(transaction)
         if not rows and self._view.confirmations != 0:
@@ -103,7 +103,7 @@ class Reader:
         return [row.record() for row in rows]
 
     async def advance(self) -> None:
-        """Bring the mirror up to the latest settled block.
+        """Bring the mirror up to the latest final block.
 
         Where heads disagree it may be the mirror that is wrong, or the chain was reorganised between two requests:
         then everything is read again from the first block. Raises LedgerUnreachable, HeadMismatch.

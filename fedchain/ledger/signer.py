@@ -1,7 +1,7 @@
 """The signer actor: everything that one key sends to one contract, numbered, durable, each intent with one effect.
 
 An append goes estimate → sign with the next nonce → store in the outbox → send → look for the receipt. Whatever
-fails after storing is settled by asking for the own hash, never by the error's words: "already known" and
+fails after storing is decided by asking for the own hash, never by the error's words: "already known" and
 "nonce too low" may both mean success. web3's own numbering loses 19 of 20 concurrent sends.
 """
 
