@@ -1,9 +1,9 @@
 """The library: a federation's records, policy and models read from Python, and the audit as a call.
 
-async with fedchain.connect("federation.toml", peers=["http://hospital-1.example:8701"]) as federation:
-model = await federation.version(3)
+    async with fedchain.connect("federation.toml", peers=["http://hospital-1.example:8701"]) as federation:
+        model = await federation.version(3)
 
-report = await fedchain.verify("federation.toml", blobs=["aggregator/state/blobs"])
+    report = await fedchain.verify("federation.toml", blobs=["aggregator/state/blobs"])
 """
 
 from __future__ import annotations
