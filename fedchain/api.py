@@ -4,6 +4,8 @@
         model = await federation.version(3)
 
     report = await fedchain.verify("federation.toml", blobs=["aggregator/state/blobs"])
+
+docs/python.md has whole programs.
 """
 
 from __future__ import annotations
