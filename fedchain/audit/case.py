@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from fedchain.audit.contents import Contents
 from fedchain.core.errors import FormatError, Unavailable
@@ -15,30 +15,30 @@ from fedchain.core.rules.manifest import Manifest, UpdateLine
 class Case:
     """Records, and the manifests of their versions as far as they can be had."""
 
-    def __init__(self, federation: Federation, records: Sequence[Record], manifests: Mapping[int, Manifest]) -> None:
+    def __init__(self, federation: Federation, records: Sequence[Record]) -> None:
         history = History(federation)
         for record in records:
             history.append(record)
         self.records = records
-        self.manifests = manifests
+        self.manifests: dict[int, Manifest] = {}
+        """Those that could be read, by version."""
         self.published: Sequence[Published] = history.published
         """The versions, by number; claims without effect are not among them."""
         self._consumed = [version.consumed for version in history.published[1:]]
-        self._lines = {
-            (number, Seq(line.seq)): line for number, manifest in manifests.items() for line in manifest.updates
-        }
+        self._lines: dict[tuple[int, Seq], UpdateLine] = {}
 
     @classmethod
     async def read(cls, federation: Federation, records: Sequence[Record], contents: Contents) -> Case:
         """Read the manifests; one that no peer has, or whose bytes are not a manifest, is left out."""
-        case = cls(federation, records, {})
-        manifests = {}
-        for version in case.published:
+        case = cls(federation, records)
+        for number, version in enumerate(case.published):
             try:
-                manifests[int(version.version)] = Manifest.parse(await contents.document(version.claim.manifest))
+                manifest = Manifest.parse(await contents.document(version.claim.manifest))
             except (Unavailable, FormatError):
                 continue
-        return cls(federation, records, manifests)
+            case.manifests[number] = manifest
+            case._lines |= {(number, Seq(line.seq)): line for line in manifest.updates}
+        return case
 
     def version_of(self, seq: Seq) -> int | None:
         """Return the version that consumed a record, which the records alone say; None while none has."""
